@@ -1,0 +1,159 @@
+package wire
+
+// DecodeRequest decodes the payload of a client's frame. Event data and Bytes parameters alias the payload; nothing
+// else does. It allocates no more than a small multiple of the payload's length, whatever the payload holds.
+func DecodeRequest(payload []byte, f Features) (*Request, error) {
+	d := decoder{rest: payload}
+	id, tenant, op := d.u64(), TenantID(d.u64()), Op(d.u32())
+	var r *Request
+	if op == OpAppendEvents {
+		r = d.appendEvents()
+	} else {
+		r = &Request{Body: d.requestBody(op, f)}
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	r.ID, r.Tenant, r.Size = id, tenant, len(payload)
+	return r, nil
+}
+
+// requestBody decodes every operation but AppendEvents.
+func (d *decoder) requestBody(op Op, f Features) RequestBody {
+	switch op {
+	case OpHandshake:
+		return d.handshake()
+	case OpCreateStream:
+		return d.createStream()
+	case OpQuery:
+		return d.query(f)
+	case OpQueryAt:
+		return d.queryAt(f)
+	case OpReadEvents:
+		return d.readEvents()
+	case OpSync:
+		return &Sync{}
+	case OpListStreams:
+		return &ListStreams{After: StreamID(d.u64()), Limit: d.u32()}
+	case OpStreamInfo:
+		return &StreamInfo{Stream: StreamID(d.u64()), Name: d.str()}
+	case OpPing:
+		return &Ping{}
+	case OpCreateTenant:
+		return &CreateTenant{Name: d.str()}
+	case OpListTenants:
+		return &ListTenants{After: TenantID(d.u64()), Limit: d.u32()}
+	}
+	d.fail(errVariant)
+	return nil
+}
+
+func (d *decoder) handshake() *Handshake {
+	m := &Handshake{ClientVersion: d.u16()}
+	if d.boolean() {
+		m.AuthToken = Some(d.str())
+	}
+	if d.more() {
+		m.Capabilities = d.strings()
+	}
+	return m
+}
+
+func (d *decoder) createStream() *CreateStream {
+	m := &CreateStream{Name: d.str(), Class: d.dataClass(), Placement: d.placement()}
+	if d.more() {
+		m.RetentionDays = optU32(d)
+	}
+	return m
+}
+
+// appendEvents decodes the operation that servers see most. Its parts live and die together, so a batch of one event
+// takes one allocation.
+func (d *decoder) appendEvents() *Request {
+	m := &struct {
+		Request
+		body AppendEvents
+		one  [1][]byte
+	}{}
+	m.body.Stream = StreamID(d.u64())
+	if n := d.count(minVec); n == 1 {
+		m.body.Events = m.one[:]
+	} else if n > 1 {
+		m.body.Events = make([][]byte, n)
+	}
+	for i := range m.body.Events {
+		m.body.Events[i] = d.bytes()
+	}
+	if d.more() {
+		m.body.ExpectOffset = optNumber[Offset](d)
+	}
+	if d.more() {
+		m.body.Timestamps = d.timestamps()
+	}
+	if d.more() {
+		m.body.IdempotencyKey = optKey(d)
+	}
+	m.Request.Body = &m.body
+	return &m.Request
+}
+
+func (d *decoder) timestamps() Option[[]Time] {
+	if !d.boolean() {
+		return Option[[]Time]{}
+	}
+	v := vec[Time](d, 8)
+	for i := range v {
+		v[i] = Time(d.u64())
+	}
+	return Some(v)
+}
+
+func (d *decoder) query(f Features) *Query {
+	m := &Query{SQL: d.str(), Params: d.params(f)}
+	m.Streaming, m.ChunkWindow, m.IdempotencyKey = d.queryTail()
+	return m
+}
+
+func (d *decoder) queryAt(f Features) *QueryAt {
+	m := &QueryAt{SQL: d.str(), Params: d.params(f), Position: Position(d.u64())}
+	m.Streaming, m.ChunkWindow, m.IdempotencyKey = d.queryTail()
+	return m
+}
+
+// params decodes a statement's parameters. A Value takes sixteen times the memory of the Null that it may be decoded
+// from, so that a frame full of them would cost more than it justifies; no statement has so many.
+func (d *decoder) params(f Features) []Value {
+	ahead := *d
+	if ahead.count(minValue) > MaxParams {
+		d.fail(errParams)
+		return nil
+	}
+	return d.values(f)
+}
+
+func (d *decoder) queryTail() (streaming bool, window uint32, key Option[Key]) {
+	if d.more() {
+		streaming = d.boolean()
+	}
+	if d.more() {
+		window = d.u32()
+	}
+	if d.more() {
+		key = optKey(d)
+	}
+	return streaming, window, key
+}
+
+func (d *decoder) readEvents() *ReadEvents {
+	m := &ReadEvents{Stream: StreamID(d.u64()), FromOffset: Offset(d.u64()), MaxBytes: d.u64()}
+	if d.more() {
+		m.MaxEvents = optU32(d)
+	}
+	if d.more() {
+		m.FromTimestamp = optNumber[Time](d)
+	}
+	if d.more() {
+		m.Backward = d.boolean()
+	}
+	return m
+}

@@ -1,0 +1,112 @@
+package wire
+
+import "fmt"
+
+// A message whose tail fields all have their defaults travels without them, which means the same and is what peers
+// that never heard of the fields send; otherwise all of them travel.
+
+// AppendRequest appends the frame of a request. Its strings must be UTF-8 and its payload no longer than MaxPayload, or
+// the server closes the connection. Without typed values, Double and Bytes parameters are sent as Text.
+func AppendRequest(dst []byte, r *Request, f Features) []byte {
+	start := len(dst)
+	dst = beginFrame(dst)
+	dst = appendNumber(dst, r.ID)
+	dst = appendNumber(dst, r.Tenant)
+	dst = appendU32(dst, uint32(r.Body.Op()))
+	dst = appendRequestBody(dst, r.Body, f)
+	return endFrame(dst, start)
+}
+
+func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
+	switch m := body.(type) {
+	case *Handshake:
+		return appendHandshake(dst, m)
+	case *CreateStream:
+		return appendCreateStream(dst, m)
+	case *AppendEvents:
+		return appendAppendEvents(dst, m)
+	case *Query:
+		dst = appendValues(appendBytes(dst, m.SQL), m.Params, f)
+		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey)
+	case *QueryAt:
+		dst = appendValues(appendBytes(dst, m.SQL), m.Params, f)
+		dst = appendNumber(dst, m.Position)
+		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey)
+	case *ReadEvents:
+		return appendReadEvents(dst, m)
+	case *Sync, *Ping:
+		return dst
+	case *ListStreams:
+		return appendU32(appendNumber(dst, m.After), m.Limit)
+	case *StreamInfo:
+		return appendBytes(appendNumber(dst, m.Stream), m.Name)
+	case *CreateTenant:
+		return appendBytes(dst, m.Name)
+	case *ListTenants:
+		return appendU32(appendNumber(dst, m.After), m.Limit)
+	}
+	panic(fmt.Sprintf("wire: request body of type %T", body))
+}
+
+func appendHandshake(dst []byte, m *Handshake) []byte {
+	dst = appendU16(dst, m.ClientVersion)
+	dst = appendBool(dst, m.AuthToken.Set)
+	if m.AuthToken.Set {
+		dst = appendBytes(dst, m.AuthToken.Value)
+	}
+	if len(m.Capabilities) > 0 {
+		dst = appendStrings(dst, m.Capabilities)
+	}
+	return dst
+}
+
+func appendCreateStream(dst []byte, m *CreateStream) []byte {
+	dst = appendBytes(dst, m.Name)
+	dst = appendU32(dst, uint32(m.Class))
+	dst = appendPlacement(dst, m.Placement)
+	if m.RetentionDays.Set {
+		dst = appendOptU32(dst, m.RetentionDays)
+	}
+	return dst
+}
+
+func appendAppendEvents(dst []byte, m *AppendEvents) []byte {
+	dst = appendNumber(dst, m.Stream)
+	dst = appendCount(dst, len(m.Events))
+	for _, data := range m.Events {
+		dst = appendBytes(dst, data)
+	}
+	if !m.ExpectOffset.Set && !m.Timestamps.Set && !m.IdempotencyKey.Set {
+		return dst
+	}
+	dst = appendOptNumber(dst, m.ExpectOffset)
+	dst = appendBool(dst, m.Timestamps.Set)
+	if m.Timestamps.Set {
+		dst = appendCount(dst, len(m.Timestamps.Value))
+		for _, t := range m.Timestamps.Value {
+			dst = appendNumber(dst, t)
+		}
+	}
+	return appendOptKey(dst, m.IdempotencyKey)
+}
+
+func appendQueryTail(dst []byte, streaming bool, window uint32, key Option[Key]) []byte {
+	if !streaming && window == 0 && !key.Set {
+		return dst
+	}
+	dst = appendBool(dst, streaming)
+	dst = appendU32(dst, window)
+	return appendOptKey(dst, key)
+}
+
+func appendReadEvents(dst []byte, m *ReadEvents) []byte {
+	dst = appendNumber(dst, m.Stream)
+	dst = appendNumber(dst, m.FromOffset)
+	dst = appendNumber(dst, m.MaxBytes)
+	if !m.MaxEvents.Set && !m.FromTimestamp.Set && !m.Backward {
+		return dst
+	}
+	dst = appendOptU32(dst, m.MaxEvents)
+	dst = appendOptNumber(dst, m.FromTimestamp)
+	return appendBool(dst, m.Backward)
+}

@@ -1,0 +1,86 @@
+package wire
+
+var (
+	rich     = Features{RichEvents: true}
+	typed    = Features{TypedValues: true}
+	extended = Features{ExtendedErrors: true}
+
+	testKey = Key{0: 1, 15: 0xff}
+
+	testStream = StreamDescription{
+		Stream:        42000001,
+		Name:          "events",
+		Class:         NonPHI,
+		Placement:     Placement{Region: Region{Kind: APSoutheast2}},
+		RetentionDays: Some(uint32(30)),
+		Created:       1700000000000000000,
+		OldestOffset:  5,
+		HeadOffset:    9,
+		Bytes:         1234,
+		FirstTime:     Some(Time(-1)),
+		LastTime:      Some(Time(2)),
+		Deleted:       true,
+		PurgeDate:     Some(Time(1702592000000000000)),
+	}
+)
+
+// vectorsExtended gives the meaning of testdata/wire/v1-extended.txt, in its order.
+var vectorsExtended = []struct {
+	name   string
+	vector vector
+}{
+	{`REQ Handshake id1 t42 v1 None ["rich_events","typed_values","extended_errors"]`,
+		request(1, &Handshake{ClientVersion: 1, Capabilities: []string{"rich_events", "typed_values", "extended_errors"}})},
+	{`REQ CreateStream id2 t42 "events" PHI Global retention Some(30)`,
+		request(2, &CreateStream{Name: "events", Placement: Placement{Global: true}, RetentionDays: Some(uint32(30))})},
+	{`REQ AppendEvents id3 t42 stream42 [0102] expect Some(7)`,
+		request(3, &AppendEvents{Stream: 42, Events: [][]byte{{1, 2}}, ExpectOffset: Some(Offset(7))})},
+	{`REQ AppendEvents id3 t42 stream42 [01],[02] expect Some(0) times Some([-1,2]) key Some(01..ff)`,
+		request(3, &AppendEvents{Stream: 42, Events: [][]byte{{1}, {2}}, ExpectOffset: Some(Offset(0)),
+			Timestamps: Some([]Time{-1, 2}), IdempotencyKey: Some(testKey)})},
+	{`REQ Query id4 t42 "SELECT ?" [Double(1.5),Bytes(0102)] typed`,
+		request(4, &Query{SQL: "SELECT ?", Params: []Value{{Kind: Double, Float: 1.5}, {Kind: Bytes, Bytes: []byte{1, 2}}}}).with(typed)},
+	{`REQ Query id4 t42 "SELECT 1" [] streaming true window 8 key Some(01..ff)`,
+		request(4, &Query{SQL: "SELECT 1", Streaming: true, ChunkWindow: 8, IdempotencyKey: Some(testKey)})},
+	{`REQ QueryAt id5 t42 "SELECT 1" [] position 7 streaming false window 3 key None`,
+		request(5, &QueryAt{SQL: "SELECT 1", Position: 7, ChunkWindow: 3})},
+	{`REQ ReadEvents id6 t42 stream42 from max max 65536 events Some(10) from time Some(-1) backward`,
+		request(6, &ReadEvents{Stream: 42, FromOffset: ^Offset(0), MaxBytes: 65536, MaxEvents: Some(uint32(10)),
+			FromTimestamp: Some(Time(-1)), Backward: true})},
+	{`REQ ListStreams id8 t42 after 42 limit 100`, request(8, &ListStreams{After: 42, Limit: 100})},
+	{`REQ StreamInfo id9 t42 stream42 name ""`, request(9, &StreamInfo{Stream: 42})},
+	{`REQ StreamInfo id9 t42 stream 0 name "events"`, request(9, &StreamInfo{Name: "events"})},
+	{`REQ Ping id10 t42`, request(10, &Ping{})},
+	{`REQ CreateTenant id11 t42 "acme"`, request(11, &CreateTenant{Name: "acme"})},
+	{`REQ ListTenants id12 t42 after 1 limit 2`, request(12, &ListTenants{After: 1, Limit: 2})},
+
+	{`RSP Error id3 OffsetMismatch "x" current Some(9) retryable false`,
+		response(3, &Error{Code: OffsetMismatch, Message: "x", CurrentOffset: Some(Offset(9))})},
+	{`RSP Error id3 RateLimited "x" current None retryable true`,
+		response(3, &Error{Code: RateLimited, Message: "x", Retryable: true})},
+	{`RSP Error id3 ConcurrentUse "x" extended`,
+		response(3, &Error{Code: ConcurrentUse, Message: "x"}).with(extended)},
+	{`RSP AppendEvents id3 first 7 count 2 time 1700000000000000000 position 12 duplicate true`,
+		response(3, &AppendEventsReply{FirstOffset: 7, Count: 2, Timestamp: 1700000000000000000, Position: 12, Duplicate: true})},
+	{`RSP Query id4 cols[x] rows[[Double 1.5],[Bytes 0102]] typed`,
+		response(4, &QueryReply{Columns: []string{"x"}, Rows: [][]Value{
+			{{Kind: Double, Float: 1.5}}, {{Kind: Bytes, Bytes: []byte{1, 2}}}}}).with(typed)},
+	{`RSP Query id4 cols[] rows[] affected 3 position 12 trimmed false`,
+		response(4, &QueryReply{RowsAffected: 3, Position: 12})},
+	{`RSP QueryAt id5 cols[] rows[] affected 0 position 7 trimmed true`,
+		response(5, &QueryReply{At: true, Position: 7, Trimmed: true})},
+	{`RSP ReadEvents id6 [010203] at -1,[0405] at 2 next Some(2) oldest 0 head 2 rich`,
+		response(6, &ReadEventsReply{Events: events([]Time{-1, 2}, "\x01\x02\x03", "\x04\x05"), NextOffset: Some(Offset(2)),
+			HeadOffset: 2}).with(rich)},
+	{`RSP ReadEvents id6 [] next None oldest 5 head 9`,
+		response(6, &ReadEventsReply{OldestOffset: 5, HeadOffset: 9})},
+	{`RSP ListStreams id8 [42000001,7] more true`,
+		response(8, &ListStreamsReply{Streams: []StreamDescription{
+			testStream, {Stream: 7, Name: "a", Placement: Placement{Global: true}}}, More: true})},
+	{`RSP StreamInfo id9 42000001`, response(9, &StreamInfoReply{Info: testStream})},
+	{`RSP Ping id10`, response(10, &PingReply{})},
+	{`RSP CreateTenant id11 tenant 42`, response(11, &CreateTenantReply{Tenant: 42})},
+	{`RSP ListTenants id12 [2 "acme"] more false`,
+		response(12, &ListTenantsReply{Tenants: []TenantDescription{
+			{Tenant: 2, Name: "acme", Created: 1700000000000000000, Streams: 3, Position: 12}}})},
+}

@@ -1,0 +1,183 @@
+package wire
+
+import "pgregory.net/rapid"
+
+// Generators of messages that survive a round trip under the features that they are given.
+
+type choice[T any] func(*rapid.T) T
+
+func oneOf[T any](t *rapid.T, choices ...choice[T]) T {
+	return choices[rapid.IntRange(0, len(choices)-1).Draw(t, "choice")](t)
+}
+
+func list[T any](t *rapid.T, one choice[T]) []T {
+	return rapid.SliceOfN(rapid.Custom(one), 0, 5).Draw(t, "list")
+}
+
+func maybe[T any](t *rapid.T, one choice[T]) Option[T] {
+	if !drawBool(t) {
+		return Option[T]{}
+	}
+	return Some(one(t))
+}
+
+func drawBool(t *rapid.T) bool          { return rapid.Bool().Draw(t, "bool") }
+func drawU32(t *rapid.T) uint32         { return rapid.Uint32().Draw(t, "u32") }
+func drawNumber[T number](t *rapid.T) T { return T(rapid.Uint64().Draw(t, "number")) }
+func drawString(t *rapid.T) string      { return rapid.String().Draw(t, "string") }
+func drawBytes(t *rapid.T) []byte       { return rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes") }
+func drawKey(t *rapid.T) (k Key) {
+	copy(k[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key"))
+	return k
+}
+func drawTimes(t *rapid.T) []Time { return list(t, drawNumber[Time]) }
+
+func drawFeatures(t *rapid.T) Features {
+	return Features{RichEvents: drawBool(t), TypedValues: drawBool(t), ExtendedErrors: drawBool(t)}
+}
+
+func drawClass(t *rapid.T) DataClass {
+	return DataClass(rapid.Uint32Max(uint32(Deidentified)).Draw(t, "class"))
+}
+
+func drawPlacement(t *rapid.T) Placement {
+	if drawBool(t) {
+		return Placement{Global: true}
+	}
+	r := Region{Kind: RegionKind(rapid.Uint32Max(uint32(RegionCustom)).Draw(t, "region"))}
+	if r.Kind == RegionCustom {
+		r.Custom = drawString(t)
+	}
+	return Placement{Region: r}
+}
+
+func drawValue(f Features) choice[Value] {
+	last := Timestamp
+	if f.TypedValues {
+		last = Bytes
+	}
+	return func(t *rapid.T) Value {
+		v := Value{Kind: ValueKind(rapid.Uint32Max(uint32(last)).Draw(t, "kind"))}
+		switch v.Kind {
+		case BigInt, Timestamp:
+			v.Int = rapid.Int64().Draw(t, "int")
+		case Boolean:
+			v.Int = rapid.Int64Range(0, 1).Draw(t, "boolean")
+		case Text:
+			v.Text = drawString(t)
+		case Double:
+			v.Float = rapid.Float64().Draw(t, "double")
+		case Bytes:
+			v.Bytes = drawBytes(t)
+		}
+		return v
+	}
+}
+
+func drawRequest(f Features) choice[*Request] {
+	value := drawValue(f)
+	body := []choice[RequestBody]{
+		func(t *rapid.T) RequestBody {
+			return &Handshake{uint16(drawU32(t)), maybe(t, drawString), list(t, drawString)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &CreateStream{drawString(t), drawClass(t), drawPlacement(t), maybe(t, drawU32)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &AppendEvents{drawNumber[StreamID](t), list(t, drawBytes), maybe(t, drawNumber[Offset]),
+				maybe(t, drawTimes), maybe(t, drawKey)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &Query{drawString(t), list(t, value), drawBool(t), drawU32(t), maybe(t, drawKey)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &QueryAt{drawString(t), list(t, value), drawNumber[Position](t), drawBool(t), drawU32(t),
+				maybe(t, drawKey)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &ReadEvents{drawNumber[StreamID](t), drawNumber[Offset](t), drawNumber[uint64](t),
+				maybe(t, drawU32), maybe(t, drawNumber[Time]), drawBool(t)}
+		},
+		func(t *rapid.T) RequestBody { return &Sync{} },
+		func(t *rapid.T) RequestBody { return &ListStreams{drawNumber[StreamID](t), drawU32(t)} },
+		func(t *rapid.T) RequestBody { return &StreamInfo{drawNumber[StreamID](t), drawString(t)} },
+		func(t *rapid.T) RequestBody { return &Ping{} },
+		func(t *rapid.T) RequestBody { return &CreateTenant{drawString(t)} },
+		func(t *rapid.T) RequestBody { return &ListTenants{drawNumber[TenantID](t), drawU32(t)} },
+	}
+	return func(t *rapid.T) *Request {
+		return &Request{ID: drawNumber[uint64](t), Tenant: drawNumber[TenantID](t), Body: oneOf(t, body...)}
+	}
+}
+
+func drawRange(f Features) choice[EventRange] {
+	return func(t *rapid.T) (r EventRange) {
+		var chunk []byte
+		data := list(t, drawBytes)
+		for i, d := range data {
+			if f.RichEvents {
+				chunk = AppendEvent(chunk, drawNumber[Offset](t), d, drawNumber[Time](t))
+			} else {
+				chunk = AppendEvent(chunk, Offset(i), d, 0)
+			}
+		}
+		if len(data) > 0 {
+			r.Add(chunk, len(data))
+		}
+		return r
+	}
+}
+
+func drawError(f Features) choice[ResponseBody] {
+	last := OffsetMismatch
+	if f.ExtendedErrors {
+		last = ConcurrentUse
+	}
+	return func(t *rapid.T) ResponseBody {
+		code := Code(rapid.Uint32Max(uint32(last)).Draw(t, "code"))
+		return &Error{code, drawString(t), maybe(t, drawNumber[Offset]), code.Retryable()}
+	}
+}
+
+func drawStream(t *rapid.T) StreamDescription {
+	return StreamDescription{drawNumber[StreamID](t), drawString(t), drawClass(t), drawPlacement(t), maybe(t, drawU32),
+		drawNumber[Time](t), drawNumber[Offset](t), drawNumber[Offset](t), drawNumber[uint64](t),
+		maybe(t, drawNumber[Time]), maybe(t, drawNumber[Time]), drawBool(t), maybe(t, drawNumber[Time])}
+}
+
+func drawTenant(t *rapid.T) TenantDescription {
+	return TenantDescription{drawNumber[TenantID](t), drawString(t), drawNumber[Time](t), drawNumber[uint64](t),
+		drawNumber[Position](t)}
+}
+
+func drawResponse(f Features) choice[*Response] {
+	row := func(t *rapid.T) []Value { return list(t, drawValue(f)) }
+	body := []choice[ResponseBody]{
+		drawError(f),
+		func(t *rapid.T) ResponseBody {
+			return &HandshakeReply{uint16(drawU32(t)), drawBool(t), list(t, drawString)}
+		},
+		func(t *rapid.T) ResponseBody { return &CreateStreamReply{drawNumber[StreamID](t)} },
+		func(t *rapid.T) ResponseBody {
+			return &AppendEventsReply{drawNumber[Offset](t), drawU32(t), drawNumber[Time](t), drawNumber[Position](t),
+				drawBool(t)}
+		},
+		func(t *rapid.T) ResponseBody {
+			return &QueryReply{drawBool(t), list(t, drawString), list(t, row), drawNumber[uint64](t),
+				drawNumber[Position](t), drawBool(t)}
+		},
+		func(t *rapid.T) ResponseBody {
+			return &ReadEventsReply{drawRange(f)(t), maybe(t, drawNumber[Offset]), drawNumber[Offset](t),
+				drawNumber[Offset](t)}
+		},
+		func(t *rapid.T) ResponseBody { return &SyncReply{drawBool(t)} },
+		func(t *rapid.T) ResponseBody { return &ListStreamsReply{list(t, drawStream), drawBool(t)} },
+		func(t *rapid.T) ResponseBody { return &StreamInfoReply{drawStream(t)} },
+		func(t *rapid.T) ResponseBody { return &PingReply{} },
+		func(t *rapid.T) ResponseBody { return &CreateTenantReply{drawNumber[TenantID](t)} },
+		func(t *rapid.T) ResponseBody { return &ListTenantsReply{list(t, drawTenant), drawBool(t)} },
+	}
+	return func(t *rapid.T) *Response {
+		return &Response{RequestID: drawNumber[uint64](t), Body: oneOf(t, body...)}
+	}
+}
