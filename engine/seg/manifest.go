@@ -1,0 +1,156 @@
+package seg
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// ManifestName is the name of the file that names what is live.
+const ManifestName = "MANIFEST"
+
+// Manifest says what a data directory consists of. It is replaced as a whole:
+//
+//	+-----------+-----------+-------------+-----------+--------------+-----------+------------------+
+//	| crc32c (4)| magic (4) | version (4) | align (4) | store id (8) | size (8)  | first segment (8)|
+//	+-----------+-----------+-------------+-----------+--------------+-----------+------------------+
+//	| count (4) | count × snapshot LSN (8), newest first |
+//	+-----------+----------------------------------------+
+//
+// The checksum covers everything after itself.
+type Manifest struct {
+	Store     StoreID
+	Geometry  Geometry
+	First     uint64 // the first live segment; the others follow without a gap
+	Snapshots []LSN  // at most MaxSnapshots, newest first
+}
+
+// MaxSnapshots is how many snapshots are kept: the second one is there in case the first rots.
+const MaxSnapshots = 2
+
+const (
+	manifestMagic = 0x314d424b // "KBM1"
+	manifestFixed = 44
+)
+
+// ErrNoManifest says that a directory holds no database.
+var ErrNoManifest = errors.New("seg: no manifest")
+
+// ReadManifest reads the manifest. It returns ErrNoManifest where there is none, ErrNewerFormat, or ErrDamaged.
+func ReadManifest(fs Files) (Manifest, error) {
+	p, err := readFile(fs, ManifestName)
+	if errors.Is(err, ErrNotExist) {
+		return Manifest{}, ErrNoManifest
+	}
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+	m, err := parseManifest(p)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+	return m, nil
+}
+
+// WriteManifest replaces the manifest, durably and all at once.
+func WriteManifest(fs Files, m Manifest) error {
+	if !m.Geometry.valid() { // or it would be taken for damaged ever after
+		return fmt.Errorf("write manifest: segments of %d bytes in blocks of %d are not possible", m.Geometry.SegmentSize, m.Geometry.Align)
+	}
+	err := writeFile(fs, ManifestName, func(f File) error {
+		_, err := f.WriteAt(m.encode(), 0)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+func (m Manifest) encode() []byte {
+	p := make([]byte, 4, manifestFixed+8*len(m.Snapshots))
+	p = binary.LittleEndian.AppendUint32(p, manifestMagic)
+	p = binary.LittleEndian.AppendUint32(p, FormatVersion)
+	p = binary.LittleEndian.AppendUint32(p, uint32(m.Geometry.Align))
+	p = binary.LittleEndian.AppendUint64(p, uint64(m.Store))
+	p = binary.LittleEndian.AppendUint64(p, uint64(m.Geometry.SegmentSize))
+	p = binary.LittleEndian.AppendUint64(p, m.First)
+	p = binary.LittleEndian.AppendUint32(p, uint32(len(m.Snapshots)))
+	for _, s := range m.Snapshots {
+		p = binary.LittleEndian.AppendUint64(p, uint64(s))
+	}
+	binary.LittleEndian.PutUint32(p, crc32.Checksum(p[4:], castagnoli))
+	return p
+}
+
+func parseManifest(p []byte) (Manifest, error) {
+	if len(p) < manifestFixed || binary.LittleEndian.Uint32(p[4:]) != manifestMagic {
+		return Manifest{}, ErrDamaged
+	}
+	if binary.LittleEndian.Uint32(p[8:]) > FormatVersion {
+		return Manifest{}, ErrNewerFormat
+	}
+	if crc32.Checksum(p[4:], castagnoli) != binary.LittleEndian.Uint32(p) {
+		return Manifest{}, ErrDamaged
+	}
+	m := Manifest{
+		Store: StoreID(binary.LittleEndian.Uint64(p[16:])),
+		Geometry: Geometry{
+			Align:       int(binary.LittleEndian.Uint32(p[12:])),
+			SegmentSize: int64(binary.LittleEndian.Uint64(p[24:])),
+		},
+		First: binary.LittleEndian.Uint64(p[32:]),
+	}
+	n := binary.LittleEndian.Uint32(p[40:])
+	if n > MaxSnapshots || len(p) != manifestFixed+8*int(n) || !m.Geometry.valid() {
+		return Manifest{}, ErrDamaged
+	}
+	for i := range int(n) {
+		m.Snapshots = append(m.Snapshots, LSN(binary.LittleEndian.Uint64(p[manifestFixed+8*i:])))
+	}
+	return m, nil
+}
+
+// readFile returns a whole file. It tries a few times: an error that passes must not look like damage.
+func readFile(fs Files, name string) (p []byte, err error) {
+	for range readTries {
+		p, err = readOnce(fs, name)
+		if err == nil || errors.Is(err, ErrNotExist) || errors.Is(err, ErrCrashed) {
+			break
+		}
+	}
+	return p, err
+}
+
+func readOnce(fs Files, name string) ([]byte, error) {
+	f, err := fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	n, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	p := make([]byte, n)
+	if err := readFull(f, p, 0); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// readFull fills p or fails. A read that comes back short is continued.
+func readFull(f File, p []byte, off int64) error {
+	for len(p) > 0 {
+		n, err := f.ReadAt(p, off)
+		p, off = p[n:], off+int64(n)
+		if err != nil && len(p) > 0 {
+			return err
+		}
+		if n == 0 && len(p) > 0 {
+			return fmt.Errorf("read at %d: no progress", off)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package seg
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Kind says what an entry does.
+type Kind uint8
+
+// The kinds of entries. Their numbers are on disk for ever.
+const (
+	KindCreateTenant Kind = 1
+	KindCreateStream Kind = 2
+	KindAppend       Kind = 3
+)
+
+// Record is one log entry. All numbers are little-endian:
+//
+//	+-----------+------------+---------+----------+-----------+--------------+-----------+
+//	| crc32c (4)| length (4) | lsn (8) | kind (1) | flags (1) | reserved (2) | count (4) |
+//	+-----------+------------+---------+----------+-----------+--------------+-----------+
+//	| tenant (8) | position (8) | commit time (8) | stream (8) | first offset (8) | body …  |
+//	+------------+--------------+-----------------+------------+------------------+---------+
+//
+// The checksum covers everything after itself; length counts the whole record. The body of an append is
+//
+//	+-----------+-------------------------------+-- ... --+
+//	| salt (16) | idempotency key (16), if flag | events  |
+//	+-----------+-------------------------------+-- ... --+
+//
+// with the events in the wire's layout. The salt is random: hashes that later prove these events are salted from it, so
+// that once it is purged with them, a hash that stays tells nothing about the data.
+type Record struct {
+	LSN      LSN
+	Kind     Kind
+	Flags    uint8
+	Count    uint32 // events, of an append
+	Tenant   wire.TenantID
+	Position wire.Position // in the tenant's log; 0 for an entry outside it
+	Commit   wire.Time
+	Stream   wire.StreamID // 0 for an entry about no stream
+	First    wire.Offset   // of an append
+	Body     []byte        // aliases what it was parsed from
+}
+
+const (
+	// RecordHeader is the length of a record without its body, in bytes.
+	RecordHeader = 64
+	// SaltSize is the length of an append's salt, in bytes.
+	SaltSize = 16
+	// FlagKey marks an append that carries an idempotency key.
+	FlagKey = 1
+
+	keySize = 16
+)
+
+// AppendOverhead returns what an append's record takes beyond its encoded events, in bytes.
+func AppendOverhead(key bool) int {
+	if key {
+		return RecordHeader + SaltSize + keySize
+	}
+	return RecordHeader + SaltSize
+}
+
+// BeginRecord appends a record's header to dst; the caller appends the body and then calls FinishRecord with the index
+// at which the record began.
+func BeginRecord(dst []byte, r *Record) []byte {
+	var h [RecordHeader]byte
+	binary.LittleEndian.PutUint64(h[8:], uint64(r.LSN))
+	h[16], h[17] = byte(r.Kind), r.Flags
+	binary.LittleEndian.PutUint32(h[20:], r.Count)
+	binary.LittleEndian.PutUint64(h[24:], uint64(r.Tenant))
+	binary.LittleEndian.PutUint64(h[32:], uint64(r.Position))
+	binary.LittleEndian.PutUint64(h[40:], uint64(r.Commit))
+	binary.LittleEndian.PutUint64(h[48:], uint64(r.Stream))
+	binary.LittleEndian.PutUint64(h[56:], uint64(r.First))
+	return append(dst, h[:]...)
+}
+
+// FinishRecord fills in length and checksum of the record that begins at start and ends with p.
+func FinishRecord(p []byte, start int) {
+	p = p[start:]
+	binary.LittleEndian.PutUint32(p[4:], uint32(len(p)))
+	binary.LittleEndian.PutUint32(p, crc32.Checksum(p[4:], castagnoli))
+}
+
+// ErrDamaged says that bytes are not the record or batch that they should be.
+var ErrDamaged = errors.New("seg: damaged")
+
+// ParseRecord reads the record at the start of p without verifying its checksum. It returns the record's length, or
+// ErrDamaged where p does not hold a whole record.
+func ParseRecord(p []byte, r *Record) (int, error) {
+	if len(p) < RecordHeader {
+		return 0, ErrDamaged
+	}
+	n := binary.LittleEndian.Uint32(p[4:])
+	if n < RecordHeader || uint64(n) > uint64(len(p)) {
+		return 0, ErrDamaged
+	}
+	*r = Record{
+		LSN:      LSN(binary.LittleEndian.Uint64(p[8:])),
+		Kind:     Kind(p[16]),
+		Flags:    p[17],
+		Count:    binary.LittleEndian.Uint32(p[20:]),
+		Tenant:   wire.TenantID(binary.LittleEndian.Uint64(p[24:])),
+		Position: wire.Position(binary.LittleEndian.Uint64(p[32:])),
+		Commit:   wire.Time(binary.LittleEndian.Uint64(p[40:])),
+		Stream:   wire.StreamID(binary.LittleEndian.Uint64(p[48:])),
+		First:    wire.Offset(binary.LittleEndian.Uint64(p[56:])),
+		Body:     p[RecordHeader:n:n],
+	}
+	return int(n), nil
+}
+
+// CheckRecord is ParseRecord that also verifies the checksum.
+func CheckRecord(p []byte, r *Record) (int, error) {
+	n, err := ParseRecord(p, r)
+	if err != nil {
+		return 0, err
+	}
+	if crc32.Checksum(p[4:n], castagnoli) != binary.LittleEndian.Uint32(p) {
+		return 0, ErrDamaged
+	}
+	return n, nil
+}
+
+// Events returns the encoded events of an append's record.
+func (r *Record) Events() []byte {
+	skip := AppendOverhead(r.Flags&FlagKey != 0) - RecordHeader
+	if len(r.Body) < skip {
+		return nil
+	}
+	return r.Body[skip:len(r.Body):len(r.Body)]
+}
+
+// DataBytes returns the bytes of event data in an append's record.
+func (r *Record) DataBytes() uint64 {
+	return uint64(len(r.Events())) - uint64(r.Count)*wire.EventOverhead
+}
