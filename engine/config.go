@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Spans of time, in nanoseconds.
+const (
+	Second wire.Span = 1_000_000_000
+	Minute           = 60 * Second
+	Hour             = 60 * Minute
+	Day              = 24 * Hour
+)
+
+// Config holds the machine's settings. Use DefaultConfig and change what you need.
+type Config struct {
+	// Store and Geometry are used when a data directory is made; afterwards the directory's own hold.
+	Store    seg.StoreID
+	Geometry seg.Geometry
+
+	// Seed feeds the machine's random numbers (salts). It must be unpredictable in production.
+	Seed [32]byte
+
+	// Dev lets CreateStream make a missing tenant.
+	Dev bool
+
+	// MaxBatch is how many bytes a batch gathers before the next one begins; one entry alone may be larger.
+	MaxBatch int
+	// MaxBacklog is how many bytes may wait for the disk before the machine takes no more requests.
+	MaxBacklog int
+	// Cache is how many bytes of the newest batches stay in memory for reads.
+	Cache int
+	// MaxDiskReads is how many reads may be at the disk at a time; each holds a file open.
+	MaxDiskReads int
+	// SnapshotEvery is how many bytes of log are written between two snapshots.
+	SnapshotEvery int64
+	// MaxBatchBytes is the greatest event data of one append. Entries must fit into a segment.
+	MaxBatchBytes int
+	// MaxBatchEvents is the greatest number of events of one append.
+	MaxBatchEvents int
+
+	// FutureLimit is how far ahead of the engine clock an event time may lie.
+	FutureLimit wire.Span
+	// MarkAfter is how long the log is idle before a commit mark says that it is durable.
+	MarkAfter wire.Span
+	// StepLimit is the greatest difference between wall clock and engine clock that is trusted while running.
+	StepLimit wire.Span
+	// RestartLimit is the same forward across a restart.
+	RestartLimit wire.Span
+
+	// Probe, if not nil, is told when the machine passes an interesting place.
+	Probe func(Probe)
+}
+
+// DefaultConfig returns the settings of a production server, Store and Seed left to the caller.
+func DefaultConfig() Config {
+	return Config{
+		Geometry:       seg.Geometry{Align: 4096, SegmentSize: 64 << 20},
+		MaxBatch:       1 << 20,
+		MaxBacklog:     16 << 20,
+		Cache:          128 << 20,
+		MaxDiskReads:   64,
+		SnapshotEvery:  128 << 20,
+		MaxBatchBytes:  wire.MaxBatchBytes,
+		MaxBatchEvents: wire.MaxBatchEvents,
+		FutureLimit:    Day,
+		MarkAfter:      Second,
+		StepLimit:      Hour,
+		RestartLimit:   31 * Day,
+	}
+}

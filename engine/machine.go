@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Machine is the database. Open makes one. It is not safe for concurrent use.
+type Machine struct {
+	cfg   Config
+	store seg.StoreID
+	geo   seg.Geometry
+	first uint64 // the first live log segment
+	clock clock
+	rng   *rand.ChaCha8
+
+	state  state
+	log    commit
+	reads  map[JobID]*read // waiting for their job
+	queued []*read         // waiting until fewer do
+	job    JobID           // the last one given
+	snap   snapshotting
+	slots  []replySlot // replies not handed out yet
+	stats  Stats
+	err    error // why it halted
+}
+
+// Stats counts what the machine did since it was opened, and shows what it holds now.
+type Stats struct {
+	Appends          uint64 // accepted
+	Events           uint64 // in accepted appends
+	EventBytes       uint64 // their data
+	OffsetMismatches uint64
+	Batches          uint64 // written
+	BatchBytes       uint64 // written, padding included
+	Marks            uint64 // commit marks among them
+	DiskReads        uint64 // reads that needed a job
+	Snapshots        uint64
+	Refused          uint64 // for want of space
+
+	Tenants    int
+	Streams    int
+	LSN        seg.LSN // decided
+	Durable    seg.LSN
+	Backlog    int       // bytes waiting for the disk
+	Memory     int       // bytes of the log kept for reads
+	Segment    uint64    // in use
+	ClockDoubt wire.Span // wall clock minus engine clock, while it is not believed
+	ReadOnly   int       // tenants that a hole in the log has made read-only
+	Trouble    error     // why the next log segment cannot be made, while that is so
+}
+
+// Step carries out one command at an instant and appends the effects to fx. It never panics on anything that a client
+// sent. After a Halt it does nothing.
+func (m *Machine) Step(now Instant, c Command, fx []Effect) []Effect {
+	if m.err != nil {
+		return fx
+	}
+	m.advance(now)
+	switch c := c.(type) {
+	case *Request:
+		return m.request(c, fx)
+	case EndBatch:
+		return m.endBatch(fx)
+	case Synced:
+		return m.synced(c, fx)
+	case IOFailed:
+		return m.halt(c.Err, fx)
+	case JobDone:
+		return m.jobDone(c, fx)
+	case Tick:
+		return m.tick(fx)
+	}
+	panic(fmt.Sprintf("engine: unknown command %T", c))
+}
+
+// request dispatches a request to its handler, in protocol order.
+func (m *Machine) request(r *Request, fx []Effect) []Effect {
+	switch b := r.Msg.Body.(type) {
+	case *wire.Handshake:
+		return m.handshake(r, b, fx)
+	case *wire.CreateStream:
+		return m.createStream(r, b, fx)
+	case *wire.AppendEvents:
+		return m.append(r, b, fx)
+	case *wire.Query, *wire.QueryAt:
+		return m.refuse(r, wire.QueryExecutionError, 0, fx, "SQL is not available")
+	case *wire.ReadEvents:
+		return m.read(r, b, fx)
+	case *wire.Sync:
+		return m.sync(r, fx)
+	case *wire.ListStreams:
+		return m.listStreams(r, b, fx)
+	case *wire.StreamInfo:
+		return m.streamInfo(r, b, fx)
+	case *wire.Ping:
+		return m.reply(r, &wire.PingReply{}, 0, fx)
+	case *wire.CreateTenant:
+		return m.createTenant(r, b, fx)
+	case *wire.ListTenants:
+		return m.listTenants(r, b, fx)
+	}
+	panic(fmt.Sprintf("engine: unknown request %T", r.Msg.Body))
+}
+
+// Full reports that requests must wait: too many bytes wait for the disk, or for the next segment. Commands other than
+// Request go on.
+func (m *Machine) Full() bool {
+	if m.log.backlog >= m.cfg.MaxBacklog {
+		return true
+	}
+	if m.log.short(m.maxEntry()) {
+		m.cfg.hit(ProbeBatchWaitsForSegment)
+		return true
+	}
+	return false
+}
+
+// Idle reports that nothing is being written and no job is under way.
+func (m *Machine) Idle() bool {
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && !m.snap.running && !m.log.preparing
+}
+
+// Halted returns why the machine halted, or nil.
+func (m *Machine) Halted() error { return m.err }
+
+// Geometry returns the data directory's geometry, which the driver needs to place writes.
+func (m *Machine) Geometry() seg.Geometry { return m.geo }
+
+// Now returns the engine clock.
+func (m *Machine) Now() wire.Time { return m.clock.now }
+
+// Stats returns the counters.
+func (m *Machine) Stats() Stats {
+	s := m.stats
+	s.Tenants, s.Streams = len(m.state.order), len(m.state.streams)
+	s.LSN, s.Durable = m.state.lsn, m.log.durable
+	s.Backlog, s.Memory = m.log.backlog, m.log.memoryBytes
+	s.Segment = m.geo.Segment(m.log.next)
+	s.ClockDoubt, s.Trouble = m.clock.doubt, m.log.prepareErr
+	for _, t := range m.state.order {
+		if t.health != sound {
+			s.ReadOnly++
+		}
+	}
+	return s
+}
+
+func (m *Machine) advance(now Instant) {
+	doubted := m.clock.doubt != 0
+	m.clock.advance(now, &m.cfg)
+	if doubts := m.clock.doubt != 0; doubts && !doubted {
+		m.cfg.hit(ProbeClockDoubted)
+	} else if doubted && !doubts {
+		m.cfg.hit(ProbeClockTrustedAgain)
+	}
+}
+
+// tick lets time pass.
+func (m *Machine) tick(fx []Effect) []Effect {
+	fx = m.mark(fx)
+	return m.prepare(fx)
+}
+
+func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
+	switch r := c.Result.(type) {
+	case prepareResult:
+		return m.prepared(r, fx)
+	case snapshotResult:
+		return m.snapshotDone(r, fx)
+	case readResult:
+		return m.readDone(c.Job, r, fx)
+	}
+	panic(fmt.Sprintf("engine: unknown job result %T", c.Result))
+}
+
+func (m *Machine) start(name string, job Job, fx []Effect) (JobID, []Effect) {
+	m.job++
+	return m.job, append(fx, &StartJob{Job: m.job, Name: name, Run: job})
+}
+
+// halt stops the machine: what was not acknowledged stays so.
+func (m *Machine) halt(err error, fx []Effect) []Effect {
+	m.cfg.hit(ProbeIOFailed)
+	m.err = err
+	return append(fx, &Halt{Err: err})
+}
+
+// sync answers once everything decided so far is durable.
+func (m *Machine) sync(r *Request, fx []Effect) []Effect {
+	return m.reply(r, &wire.SyncReply{Success: true}, m.state.lsn, fx)
+}
+
+// handshake agrees on a version and on capabilities. What the capabilities mean for the shape of messages is the
+// session's affair.
+func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect {
+	if r.Seq != 0 {
+		return m.refuse(r, wire.InvalidRequest, 0, fx, "a handshake must be the first request of a connection")
+	}
+	if b.ClientVersion == 0 {
+		fx = m.refuse(r, wire.InvalidRequest, 0, fx, "client version 0 does not exist; the lowest is 1")
+		fx[len(fx)-1].(*Reply).Close = true
+		return fx
+	}
+	return m.reply(r, &wire.HandshakeReply{
+		ServerVersion: min(b.ClientVersion, wire.MaxVersion),
+		Authenticated: true,
+		Capabilities:  capabilities(),
+	}, 0, fx)
+}
+
+// capabilities returns what the server can do, for handshakes.
+func capabilities() []string {
+	return append([]string{"append", "read", "sync"}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true}.Capabilities()...)
+}

@@ -1,0 +1,96 @@
+package engine
+
+// Probe is an interesting place in the engine that a simulation ought to reach. A batch of runs that never passes one
+// of them proves less than it seems to.
+type Probe int
+
+// The places.
+const (
+	ProbeAppendWaitsForSync Probe = iota
+	ProbeOffsetMismatch
+	ProbeMismatchOnUndurable
+	ProbeReadEmpty
+	ProbeReadFromMemory
+	ProbeReadFromDisk
+	ProbeReadWaitsForOthers
+	ProbeReadUndurable
+	ProbeReadCutByBytes
+	ProbeReadCutByEvents
+	ProbeReadAcrossBatches
+	ProbeReadAcrossSegments
+	ProbeReadDamaged
+	ProbeBatchClosedBehindSync
+	ProbeBatchRollsSegment
+	ProbeBatchWaitsForSegment
+	ProbeStorageFull
+	ProbeStorageHealed
+	ProbeCommitMark
+	ProbeSnapshotWritten
+	ProbeSnapshotFailed
+	ProbeSnapshotUsed
+	ProbeSnapshotDamaged
+	ProbeRecoveryEmpty
+	ProbeRecoveryTornTail
+	ProbeRecoveryCopiedTail
+	ProbeRecoveryCopyMet
+	ProbeRecoveryTailToNextSegment
+	ProbeRecoveryHole
+	ProbeRecoveryTempRemoved
+	ProbeTenantReadOnly
+	ProbeTenantByFirstUse
+	ProbeDuplicateStream
+	ProbeClockDoubted
+	ProbeClockTrustedAgain
+	ProbeIOFailed
+
+	// ProbeCount is how many probes there are.
+	ProbeCount
+)
+
+// String returns the probe's name.
+func (p Probe) String() string { return probeNames[p] }
+
+var probeNames = [ProbeCount]string{
+	ProbeAppendWaitsForSync:        "append-waits-for-sync",
+	ProbeOffsetMismatch:            "offset-mismatch",
+	ProbeMismatchOnUndurable:       "mismatch-on-undurable",
+	ProbeReadEmpty:                 "read-empty",
+	ProbeReadFromMemory:            "read-from-memory",
+	ProbeReadFromDisk:              "read-from-disk",
+	ProbeReadWaitsForOthers:        "read-waits-for-others",
+	ProbeReadUndurable:             "read-undurable",
+	ProbeReadCutByBytes:            "read-cut-by-bytes",
+	ProbeReadCutByEvents:           "read-cut-by-events",
+	ProbeReadAcrossBatches:         "read-across-batches",
+	ProbeReadAcrossSegments:        "read-across-segments",
+	ProbeReadDamaged:               "read-damaged",
+	ProbeBatchClosedBehindSync:     "batch-closed-behind-sync",
+	ProbeBatchRollsSegment:         "batch-rolls-segment",
+	ProbeBatchWaitsForSegment:      "batch-waits-for-segment",
+	ProbeStorageFull:               "storage-full",
+	ProbeStorageHealed:             "storage-healed",
+	ProbeCommitMark:                "commit-mark",
+	ProbeSnapshotWritten:           "snapshot-written",
+	ProbeSnapshotFailed:            "snapshot-failed",
+	ProbeSnapshotUsed:              "snapshot-used",
+	ProbeSnapshotDamaged:           "snapshot-damaged",
+	ProbeRecoveryEmpty:             "recovery-empty",
+	ProbeRecoveryTornTail:          "recovery-torn-tail",
+	ProbeRecoveryCopiedTail:        "recovery-copied-tail",
+	ProbeRecoveryCopyMet:           "recovery-copy-met",
+	ProbeRecoveryTailToNextSegment: "recovery-tail-to-next-segment",
+	ProbeRecoveryHole:              "recovery-hole",
+	ProbeRecoveryTempRemoved:       "recovery-temp-removed",
+	ProbeTenantReadOnly:            "tenant-read-only",
+	ProbeTenantByFirstUse:          "tenant-by-first-use",
+	ProbeDuplicateStream:           "duplicate-stream",
+	ProbeClockDoubted:              "clock-doubted",
+	ProbeClockTrustedAgain:         "clock-trusted-again",
+	ProbeIOFailed:                  "io-failed",
+}
+
+func (c *Config) hit(p Probe) {
+	if c.Probe != nil {
+		c.Probe(p)
+	}
+}

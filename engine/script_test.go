@@ -1,0 +1,408 @@
+package engine_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kimberlitedb/kimberlite-go/engine"
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/internal/script"
+	"github.com/kimberlitedb/kimberlite-go/sim/disk"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+func TestScripts(t *testing.T) {
+	script.Run(t, "../testdata/script/engine/*.txt", func(t *testing.T) script.Runner {
+		p := &play{t: t, disk: disk.New(512), now: engine.Instant{Wall: wire.Time(1000 * engine.Second)}}
+		return p.run
+	})
+}
+
+// play is a machine on a simulated disk, driven by a script. Jobs that make segments run by themselves and unseen,
+// unless the script opens with jobs=manual; other jobs wait for the command job.
+type play struct {
+	t      *testing.T
+	disk   *disk.Disk
+	fs     seg.Files
+	m      *engine.Machine
+	log    *seg.Log
+	now    engine.Instant
+	manual bool
+	jobs   []*engine.StartJob
+	upto   seg.LSN // of the sync in flight
+	out    strings.Builder
+}
+
+func (p *play) run(c *script.Command) string {
+	p.out.Reset()
+	if r := p.request(c); r != nil {
+		seq, tenant := uint64(c.Int("req", 0)), wire.TenantID(c.Int("tenant", 1))
+		if p.m.Full() {
+			return fmt.Sprintf("Request %d must wait", seq)
+		}
+		p.step(&engine.Request{Conn: 1, Seq: seq, From: "test", Msg: &wire.Request{ID: seq, Tenant: tenant, Body: r}})
+		return p.out.String()
+	}
+	switch c.Name {
+	case "open":
+		p.open(c)
+	case "restart":
+		p.disk.ProcessCrash()
+		p.open(c)
+	case "disk":
+		p.disk.Capacity = int64(c.Int("capacity", 0))
+	case "damage":
+		p.damage(c)
+	case "end-batch":
+		p.step(engine.EndBatch{})
+	case "synced":
+		p.synced(c)
+	case "io-failed":
+		p.step(engine.IOFailed{Err: errors.New(c.Text("error", "input/output error"))})
+	case "tick":
+		p.pass(c)
+		p.step(engine.Tick{})
+	case "job":
+		p.job(c)
+	case "stats":
+		p.stats(c)
+	case "populate":
+		p.populate(c.Int("streams", 0))
+	case "files":
+		names, _ := p.disk.Mount().List()
+		return strings.Join(names, "\n")
+	default:
+		c.Fail("unknown command %s", c.Name)
+	}
+	return p.out.String()
+}
+
+// request returns the request that a command stands for, if it is one.
+func (p *play) request(c *script.Command) wire.RequestBody {
+	switch c.Name {
+	case "handshake":
+		return &wire.Handshake{ClientVersion: uint16(c.Int("version", 1)), Capabilities: c.List("capabilities")}
+	case "create":
+		b := &wire.CreateStream{Name: name(c), Class: wire.NonPHI, Placement: wire.Placement{Global: true}}
+		if c.Has("region") {
+			b.Placement = wire.Placement{Region: wire.Region{Kind: wire.RegionCustom, Custom: strings.Repeat("r", c.Int("region", 0))}}
+		}
+		if c.Has("retention") {
+			b.RetentionDays = wire.Some(uint32(c.Int("retention", 0)))
+		}
+		return b
+	case "append":
+		return appendBody(c)
+	case "query":
+		return &wire.Query{SQL: c.Text("sql", "SELECT 1")}
+	case "read":
+		b := &wire.ReadEvents{
+			Stream: wire.StreamID(c.Int("stream", 1)), FromOffset: wire.Offset(c.Int("from", 0)), MaxBytes: uint64(c.Int("bytes", 1<<20)),
+			Backward: c.Bool("backward"),
+		}
+		if c.Has("events") {
+			b.MaxEvents = wire.Some(uint32(c.Int("events", 0)))
+		}
+		return b
+	case "sync":
+		return &wire.Sync{}
+	case "ping":
+		return &wire.Ping{}
+	case "list":
+		return &wire.ListStreams{After: wire.StreamID(c.Int("after", 0)), Limit: uint32(c.Int("limit", 0))}
+	case "info":
+		return &wire.StreamInfo{Stream: wire.StreamID(c.Int("stream", 0)), Name: c.Text("name", "")}
+	case "create-tenant":
+		return &wire.CreateTenant{Name: name(c)}
+	case "list-tenants":
+		return &wire.ListTenants{After: wire.TenantID(c.Int("after", 0)), Limit: uint32(c.Int("limit", 0))}
+	}
+	return nil
+}
+
+// name returns a name, or one of a length.
+func name(c *script.Command) string {
+	if c.Has("name-length") {
+		return strings.Repeat("n", c.Int("name-length", 0))
+	}
+	return c.Text("name", "")
+}
+
+func appendBody(c *script.Command) wire.RequestBody {
+	b := &wire.AppendEvents{Stream: wire.StreamID(c.Int("stream", 1))}
+	for _, e := range c.List("events") {
+		b.Events = append(b.Events, []byte(e))
+	}
+	for range c.Int("count", 0) {
+		b.Events = append(b.Events, bytes.Repeat([]byte("x"), c.Int("size", 1)))
+	}
+	if c.Has("expect") {
+		b.ExpectOffset = wire.Some(wire.Offset(c.Int("expect", 0)))
+	}
+	if c.Has("key") {
+		b.IdempotencyKey = wire.Some(wire.Key{byte(c.Int("key", 0))})
+	}
+	if c.Has("times") {
+		b.Timestamps = wire.Some([]wire.Time{})
+	}
+	for _, s := range c.List("times") {
+		if s == "" {
+			break // times="" gives none, although it gives the field
+		}
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			c.Fail("%v", err)
+		}
+		b.Timestamps.Value = append(b.Timestamps.Value, wire.Time(d))
+	}
+	return b
+}
+
+// open opens the machine, small by default so that everything comes about soon.
+func (p *play) open(c *script.Command) {
+	cfg := engine.DefaultConfig()
+	cfg.Store = 7
+	cfg.Geometry = seg.Geometry{Align: 512, SegmentSize: int64(c.Int("segment", 16<<10))}
+	cfg.MaxBatchBytes, cfg.MaxBatchEvents = c.Int("max-bytes", 2048), c.Int("max-events", 10)
+	cfg.MaxBatch = c.Int("batch", 4096)
+	cfg.Cache = c.Int("cache", 1<<20)
+	cfg.MaxDiskReads = c.Int("disk-reads", 10)
+	cfg.SnapshotEvery = int64(c.Int("snapshot", 1<<20))
+	cfg.Dev = !c.Has("serve") || !c.Bool("serve")
+	p.manual = c.Text("jobs", "auto") == "manual"
+	p.now.Mono, p.jobs, p.upto = 0, nil, 0
+	p.fs = p.disk.Mount()
+	m, report, err := engine.Open(p.fs, cfg)
+	if err != nil {
+		fmt.Fprintf(&p.out, "error: %v\n", err)
+		return
+	}
+	p.m, p.log = m, seg.NewLog(p.fs, m.Geometry())
+	fmt.Fprintln(&p.out, describeReport(report))
+	p.step(engine.Tick{}) // as drivers do, so that the clock starts here
+}
+
+func describeReport(r *engine.Report) string {
+	if r.Fresh {
+		return "Report{Fresh}"
+	}
+	s := fmt.Sprintf("Report{Snapshot:%d LSN:%d Batches:%d", r.Snapshot, r.LSN, r.Batches)
+	for _, d := range r.Torn {
+		s += fmt.Sprintf(" Torn:%s@%d+%d", d.File, d.Offset, d.Length)
+	}
+	for _, h := range r.Holes {
+		s += fmt.Sprintf(" Hole:%d-%d", h.First, h.Last)
+		for _, d := range h.Damage {
+			s += fmt.Sprintf("(%s@%d+%d)", d.File, d.Offset, d.Length)
+		}
+	}
+	for _, name := range r.BadSnapshot {
+		s += " BadSnapshot:" + name
+	}
+	if r.Leftovers > 0 {
+		s += fmt.Sprintf(" Leftovers:%d", r.Leftovers)
+	}
+	if r.CopiedTail {
+		s += " CopiedTail"
+	}
+	return s + "}"
+}
+
+// populate makes so many streams, unseen.
+func (p *play) populate(streams int) {
+	for i := range streams {
+		p.step(&engine.Request{Msg: &wire.Request{Tenant: 1, Body: &wire.CreateStream{Name: fmt.Sprintf("stream-%d", i)}}})
+		p.step(engine.EndBatch{})
+		p.step(engine.Synced{Upto: p.upto})
+	}
+	p.upto = 0
+	p.out.Reset()
+}
+
+// damage overwrites a byte of a file, as rot does.
+func (p *play) damage(c *script.Command) {
+	f, err := p.disk.Mount().Open(c.Text("file", seg.SegmentName(0)))
+	if err != nil {
+		c.Fail("%v", err)
+		return
+	}
+	at := int64(c.Int("at", 0))
+	var b [1]byte
+	f.ReadAt(b[:], at)
+	b[0] ^= 0x55
+	f.WriteAt(b[:], at)
+	f.Sync()
+}
+
+// pass lets time pass on the clocks: after= on both, wall= and mono= on one alone.
+func (p *play) pass(c *script.Command) {
+	after := c.Span("after", 0)
+	p.now.Wall += wire.Time(after + c.Span("wall", 0))
+	p.now.Mono += wire.Time(after + c.Span("mono", 0))
+}
+
+// synced does the sync in flight.
+func (p *play) synced(c *script.Command) {
+	if p.upto == 0 {
+		p.out.WriteString("(nothing is being written)\n")
+		return
+	}
+	if err := p.log.Sync(); err != nil {
+		c.Fail("%v", err)
+	}
+	upto := p.upto
+	p.upto = 0
+	p.step(engine.Synced{Upto: upto})
+}
+
+// job runs the oldest job, or all and those that they lead to, unseen.
+func (p *play) job(c *script.Command) {
+	n := 0
+	for all := c.Bool("all"); n == 0 || all; n++ {
+		if len(p.jobs) == 0 {
+			break
+		}
+		j := p.jobs[0]
+		p.jobs = p.jobs[1:]
+		p.finish(j)
+	}
+	if n == 0 {
+		p.out.WriteString("(no job waits)\n")
+	} else if c.Bool("all") {
+		p.out.Reset()
+		fmt.Fprintf(&p.out, "(%d jobs)\n", n)
+	}
+}
+
+func (p *play) finish(j *engine.StartJob) {
+	p.step(engine.JobDone{Job: j.Job, Result: j.Run.Run(p.fs)})
+}
+
+func (p *play) stats(c *script.Command) {
+	s := p.m.Stats()
+	fmt.Fprintf(&p.out, "LSN:%d Durable:%d Backlog:%d Segment:%d Streams:%d Tenants:%d Full:%t Now:%s",
+		s.LSN, s.Durable, s.Backlog, s.Segment, s.Streams, s.Tenants, p.m.Full(), clock(p.m.Now()))
+	if s.ClockDoubt != 0 {
+		fmt.Fprintf(&p.out, " Doubt:%s", time.Duration(s.ClockDoubt))
+	}
+	if s.ReadOnly != 0 {
+		fmt.Fprintf(&p.out, " ReadOnly:%d", s.ReadOnly)
+	}
+	p.out.WriteString("\n")
+}
+
+// clock shows a time as the span since the epoch, which is short in these scripts.
+func clock(t wire.Time) string { return time.Duration(t).String() }
+
+// step runs a command and shows its effects.
+func (p *play) step(cmd engine.Command) {
+	var unseen []*engine.StartJob
+	for _, e := range p.m.Step(p.now, cmd, nil) {
+		switch e := e.(type) {
+		case *engine.Write:
+			if err := p.log.Write(e.At, e.Data); err != nil {
+				p.t.Fatal(err)
+			}
+			geo := p.m.Geometry()
+			fmt.Fprintf(&p.out, "Write{At:%d:%d Size:%d Upto:%d}\n", geo.Segment(e.At), geo.Offset(e.At), len(e.Data), e.Upto)
+		case *engine.Sync:
+			p.upto = e.Upto
+			fmt.Fprintf(&p.out, "Sync{Upto:%d}\n", e.Upto)
+		case *engine.Reply:
+			fmt.Fprintln(&p.out, describeReply(e))
+		case *engine.Halt:
+			fmt.Fprintf(&p.out, "Halt{%v}\n", e.Err)
+		case *engine.StartJob:
+			if e.Name == "prepare-segment" && !p.manual {
+				unseen = append(unseen, e)
+				continue
+			}
+			p.jobs = append(p.jobs, e)
+			fmt.Fprintf(&p.out, "StartJob{%s}\n", e.Name)
+		}
+	}
+	for _, j := range unseen {
+		p.finish(j)
+	}
+}
+
+func describeReply(r *engine.Reply) string {
+	s := fmt.Sprintf("Reply{Req:%d", r.Seq)
+	if r.Msg.RequestID != r.Seq {
+		s += fmt.Sprintf(" ID:%d", r.Msg.RequestID)
+	}
+	if r.Close {
+		s += " Close"
+	}
+	return s + describeBody(r.Msg.Body) + "}"
+}
+
+func describeBody(body wire.ResponseBody) string {
+	switch b := body.(type) {
+	case *wire.Error:
+		s := fmt.Sprintf(" Code:%s", b.Code)
+		if b.CurrentOffset.Set {
+			s += fmt.Sprintf(" Current:%d", b.CurrentOffset.Value)
+		}
+		return s + fmt.Sprintf(" %q", b.Message)
+	case *wire.HandshakeReply:
+		return fmt.Sprintf(" Version:%d Authenticated:%t Capabilities:%v", b.ServerVersion, b.Authenticated, b.Capabilities)
+	case *wire.CreateStreamReply:
+		return fmt.Sprintf(" Stream:%d", b.Stream)
+	case *wire.AppendEventsReply:
+		return fmt.Sprintf(" First:%d Count:%d Position:%d At:%s", b.FirstOffset, b.Count, b.Position, clock(b.Timestamp))
+	case *wire.ReadEventsReply:
+		return describeRead(b)
+	case *wire.SyncReply:
+		return fmt.Sprintf(" Success:%t", b.Success)
+	case *wire.PingReply:
+		return " Ping"
+	case *wire.StreamInfoReply:
+		return describeStream(&b.Info)
+	case *wire.ListStreamsReply:
+		if n := len(b.Streams); n > 10 {
+			return fmt.Sprintf(" %d streams, the last%s More:%t", n, describeStream(&b.Streams[n-1]), b.More)
+		}
+		s := ""
+		for i := range b.Streams {
+			s += describeStream(&b.Streams[i])
+		}
+		return s + fmt.Sprintf(" More:%t", b.More)
+	case *wire.CreateTenantReply:
+		return fmt.Sprintf(" Tenant:%d", b.Tenant)
+	case *wire.ListTenantsReply:
+		s := ""
+		for _, t := range b.Tenants {
+			s += fmt.Sprintf(" %d:%s(streams %d, position %d)", t.Tenant, t.Name, t.Streams, t.Position)
+		}
+		return s + fmt.Sprintf(" More:%t", b.More)
+	}
+	return fmt.Sprintf(" %T", body)
+}
+
+func describeStream(d *wire.StreamDescription) string {
+	s := fmt.Sprintf(" %d:%s[%d,%d) %dB", d.Stream, d.Name, d.OldestOffset, d.HeadOffset, d.Bytes)
+	if d.FirstTime.Set {
+		s += fmt.Sprintf(" %s–%s", clock(d.FirstTime.Value), clock(d.LastTime.Value))
+	}
+	return s
+}
+
+func describeRead(b *wire.ReadEventsReply) string {
+	s := ""
+	for e := range b.Events.All {
+		data := string(e.Data)
+		if len(data) > 8 {
+			data = fmt.Sprintf("%.1s×%d", data, len(data))
+		}
+		s += fmt.Sprintf(" %d:%s@%s", e.Offset, data, clock(e.Timestamp))
+	}
+	if b.NextOffset.Set {
+		s += fmt.Sprintf(" Next:%d", b.NextOffset.Value)
+	}
+	return s + fmt.Sprintf(" Oldest:%d Head:%d", b.OldestOffset, b.HeadOffset)
+}

@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// A snapshot bounds the replay after a restart. The state is captured at the end of a batch, which copies a few words
+// per stream; a job writes it out once that batch is durable, and then has the manifest name it.
+type snapshotting struct {
+	running bool
+	due     seg.Address // take the next one when the log has got here
+	list    []seg.LSN   // live ones, newest first
+	retryAt wire.Time   // monotonic, after a failure
+}
+
+// capture is the state at one LSN, for a job. It shares with the machine only what never changes.
+type capture struct {
+	lsn        seg.LSN
+	next       seg.Address // where the log goes on
+	clock      wire.Time
+	lastStream wire.StreamID
+	holed      bool
+	tenants    []tenant
+	streams    []stream // by tenant, ascending ids
+}
+
+func (m *Machine) capture() *capture {
+	c := m.state.capture()
+	c.next, c.clock = m.log.next, m.clock.now
+	return c
+}
+
+func (s *state) capture() *capture {
+	c := &capture{
+		lsn: s.lsn, lastStream: s.lastStream, holed: s.holed,
+		tenants: make([]tenant, 0, len(s.order)), streams: make([]stream, 0, len(s.streams)),
+	}
+	for _, t := range s.order {
+		c.tenants = append(c.tenants, *t)
+		for _, x := range t.streams {
+			y := *x
+			if n := len(y.index); n > 0 { // the last element may change
+				y.index, y.tail = y.index[:n-1:n-1], []entry{y.index[n-1]}
+			}
+			c.streams = append(c.streams, y)
+		}
+	}
+	return c
+}
+
+// snapshotIfDue captures the state behind the last batch that waits for the disk. A busy log always has one that gathers:
+// it is closed early, or a snapshot would have to wait until the load ends.
+func (m *Machine) snapshotIfDue() {
+	l, s := &m.log, &m.snap
+	if s.running || l.next < s.due || m.clock.mono < s.retryAt {
+		return
+	}
+	if l.open != nil {
+		m.closeBatch()
+	}
+	last := l.flying
+	if n := len(l.closed); n > 0 {
+		last = l.closed[n-1]
+	}
+	s.running = true
+	m.job++
+	last.waiting = append(last.waiting, &StartJob{Job: m.job, Name: "snapshot", Run: snapshotJob{
+		state: m.capture(),
+		manifest: seg.Manifest{
+			Store: m.store, Geometry: m.geo, First: m.first,
+			Snapshots: append([]seg.LSN{m.state.lsn}, s.list[:min(len(s.list), seg.MaxSnapshots-1)]...),
+		},
+		stale: s.list[min(len(s.list), seg.MaxSnapshots-1):],
+	}})
+	s.due = l.next + seg.Address(m.cfg.SnapshotEvery)
+}
+
+type snapshotJob struct {
+	state    *capture
+	manifest seg.Manifest
+	stale    []seg.LSN // to be removed
+}
+
+type snapshotResult struct {
+	list []seg.LSN
+	err  error
+}
+
+func (j snapshotJob) Run(fs seg.Files) any {
+	list := j.manifest.Snapshots
+	if err := seg.WriteSnapshot(fs, j.manifest.Store, j.state.lsn, j.state.encode()); err != nil {
+		return snapshotResult{nil, err}
+	}
+	if err := seg.WriteManifest(fs, j.manifest); err != nil {
+		return snapshotResult{nil, err}
+	}
+	for _, lsn := range j.stale {
+		fs.Remove(seg.SnapshotName(lsn)) // a name that stays is removed by the next recovery
+	}
+	return snapshotResult{list, nil}
+}
+
+func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
+	m.snap.running = false
+	if r.err != nil {
+		m.cfg.hit(ProbeSnapshotFailed)
+		m.snap.retryAt = m.clock.mono + wire.Time(Second)
+		m.snap.due = m.log.next
+		return fx
+	}
+	m.cfg.hit(ProbeSnapshotWritten)
+	m.stats.Snapshots++
+	m.snap.list = r.list
+	return fx
+}
+
+// encode writes the captured state. Numbers are little-endian, strings stand behind a u32 length, lists behind a u64
+// count:
+//
+//	next address | clock
+//	lsn | last stream id | holed (1)
+//	tenants: id | name | created | position | commit | health (1)
+//	streams: id | tenant | name | class (4) | placement | created | oldest | head | bytes | first time | last time | lsn
+//	         | lost: from, to
+//	index of each stream: first offset, start, end
+func (c *capture) encode() []byte {
+	p := putNumbers(nil, uint64(c.next), uint64(c.clock))
+	p = c.encodeState(p)
+	for i := range c.streams {
+		x := &c.streams[i]
+		p = putNumbers(p, uint64(len(x.index)+len(x.tail)))
+		for _, e := range x.index {
+			p = putNumbers(p, uint64(e.first), uint64(e.at.Start), uint64(e.at.End))
+		}
+		for _, e := range x.tail {
+			p = putNumbers(p, uint64(e.first), uint64(e.at.Start), uint64(e.at.End))
+		}
+	}
+	return p
+}
+
+// encodeState writes the part that follows from the log's entries alone, wherever they lie.
+func (c *capture) encodeState(p []byte) []byte {
+	p = putNumbers(p, uint64(c.lsn), uint64(c.lastStream))
+	p = appendBool(p, c.holed)
+	p = putNumbers(p, uint64(len(c.tenants)))
+	for i := range c.tenants {
+		t := &c.tenants[i]
+		p = appendString(putNumbers(p, uint64(t.id)), t.name)
+		p = putNumbers(p, uint64(t.created), uint64(t.position), uint64(t.commit))
+		p = append(p, byte(t.health))
+	}
+	p = putNumbers(p, uint64(len(c.streams)))
+	for i := range c.streams {
+		p = c.streams[i].encode(p)
+	}
+	return p
+}
+
+func (s *stream) encode(p []byte) []byte {
+	p = appendString(putNumbers(p, uint64(s.id), uint64(s.tenant.id)), s.name)
+	p = appendPlacement(binary.LittleEndian.AppendUint32(p, uint32(s.class)), s.placement)
+	p = putNumbers(p, uint64(s.created), uint64(s.oldest), uint64(s.head), s.bytes,
+		uint64(s.firstTime), uint64(s.lastTime), uint64(s.lsn), uint64(len(s.lost)))
+	for _, l := range s.lost {
+		p = putNumbers(p, uint64(l.from), uint64(l.to))
+	}
+	return p
+}
+
+func putNumbers(p []byte, numbers ...uint64) []byte {
+	for _, n := range numbers {
+		p = binary.LittleEndian.AppendUint64(p, n)
+	}
+	return p
+}
+
+// Hash identifies the durable state: two machines fed the same entries have the same one, wherever the entries lie and
+// whenever they were applied.
+func (m *Machine) Hash() [32]byte { return m.state.hash() }
+
+func (s *state) hash() [32]byte { return sha256.Sum256(s.capture().encodeState(nil)) }
+
+// restore reads what encode wrote. It returns false where that is not a snapshot.
+func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
+	d := decoder{p: p}
+	next, clock = seg.Address(d.u64()), wire.Time(d.u64())
+	s.lsn, s.lastStream, s.holed = seg.LSN(d.u64()), wire.StreamID(d.u64()), d.bool()
+	for range d.count(37) {
+		t := &tenant{id: wire.TenantID(d.u64()), name: d.string(), created: wire.Time(d.u64()),
+			position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
+		s.addTenant(t)
+	}
+	var streams []*stream // in the order of the snapshot
+	for range d.count(93) {
+		x := s.decodeStream(&d)
+		if x == nil {
+			return 0, 0, false
+		}
+		streams = append(streams, x)
+	}
+	for _, x := range streams {
+		x.index = make([]entry, d.count(24))
+		for i := range x.index {
+			x.index[i] = entry{wire.Offset(d.u64()), seg.Extent{Start: seg.Address(d.u64()), End: seg.Address(d.u64())}}
+		}
+	}
+	return next, clock, !d.bad
+}
+
+// plausible reports whether a restored state can be that of a log up to an address: the machine relies on it. A snapshot
+// has a checksum, but what wrote it may have been wrong.
+func (s *state) plausible(next seg.Address, geo seg.Geometry) bool {
+	if geo.Offset(next)%int64(geo.Align) != 0 || len(s.order) != len(s.tenants) {
+		return false
+	}
+	streams := 0
+	for _, t := range s.order {
+		if t.health > holed {
+			return false
+		}
+		streams += len(t.streams)
+		for _, x := range t.streams {
+			if !x.plausible(s, next, geo) {
+				return false
+			}
+		}
+	}
+	return streams == len(s.streams) // or two have one id
+}
+
+func (x *stream) plausible(s *state, next seg.Address, geo seg.Geometry) bool {
+	if x.lsn > s.lsn || x.oldest > x.head {
+		return false
+	}
+	last := entry{}
+	for i, e := range x.index {
+		within := e.at.Start < e.at.End && e.at.End <= next && geo.Segment(e.at.Start) == geo.Segment(e.at.End-1)
+		if !within || e.first >= x.head || i > 0 && (e.first <= last.first || e.at.Start < last.at.End) {
+			return false
+		}
+		last = e
+	}
+	return true
+}
+
+func (s *state) decodeStream(d *decoder) *stream {
+	x := &stream{id: wire.StreamID(d.u64()), tenant: s.tenants[wire.TenantID(d.u64())], name: d.string(),
+		class: wire.DataClass(d.u32()), placement: d.placement(), created: wire.Time(d.u64()),
+		oldest: wire.Offset(d.u64()), head: wire.Offset(d.u64()), bytes: d.u64(),
+		firstTime: wire.Time(d.u64()), lastTime: wire.Time(d.u64()), lsn: seg.LSN(d.u64())}
+	for range d.count(16) {
+		x.lost = append(x.lost, span{wire.Offset(d.u64()), wire.Offset(d.u64())})
+	}
+	if d.bad || x.tenant == nil {
+		return nil
+	}
+	s.addStream(x)
+	return x
+}

@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// state is what the log says: the machine's durable state. Only apply changes it.
+type state struct {
+	lsn        seg.LSN       // of the last entry applied
+	lastStream wire.StreamID // the greatest id given so far
+	tenants    map[wire.TenantID]*tenant
+	order      []*tenant // ascending ids
+	streams    map[wire.StreamID]*stream
+	holed      bool // the log has had a hole, so that numbers may jump
+}
+
+type tenant struct {
+	id       wire.TenantID
+	name     string
+	created  wire.Time
+	position wire.Position      // of its last entry
+	commit   wire.Time          // of its last entry
+	streams  []*stream          // ascending ids
+	names    map[string]*stream // by lower-case name
+	health   health
+}
+
+// health says what holes in the log mean for a tenant. A tenant that is not sound takes no writes.
+type health uint8
+
+const (
+	sound    health = iota
+	doubtful        // a hole may hide entries of its own
+	holed           // a hole does
+)
+
+type stream struct {
+	id        wire.StreamID
+	tenant    *tenant
+	name      string
+	class     wire.DataClass
+	placement wire.Placement
+	created   wire.Time
+	oldest    wire.Offset // oldest <= head
+	head      wire.Offset
+	bytes     uint64    // of event data
+	firstTime wire.Time // event time of the oldest event; valid where oldest < head
+	lastTime  wire.Time // event time of the newest event
+	lsn       seg.LSN   // of the last entry about it
+	index     []entry   // ascending
+	tail      []entry   // in a capture: the last element of the index, which in the machine may change
+	lost      []span    // offsets whose events a hole in the log has swallowed, ascending
+}
+
+// entry says where in the log the events from an offset on are: somewhere in the extent, among other records perhaps.
+// Elements of an index but the last never change, so that a job may hold on to them.
+type entry struct {
+	first wire.Offset
+	at    seg.Extent
+}
+
+// span is a range [from, to) of offsets.
+type span struct{ from, to wire.Offset }
+
+// entrySpan is the most bytes of log that one index entry covers, so that the index stays sparse.
+const entrySpan = 64 << 10
+
+func newState() state {
+	return state{tenants: map[wire.TenantID]*tenant{}, streams: map[wire.StreamID]*stream{}}
+}
+
+// errMisfit says that an entry does not follow from the state: the log is not what was written.
+var errMisfit = errors.New("engine: log entry does not fit the state")
+
+// apply carries out an entry that lies at an extent of the log. It is the one function that changes durable state: live,
+// in recovery and when a log is checked. It reads nothing but the state and the entry.
+func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
+	if r.LSN != s.lsn+1 {
+		return fmt.Errorf("%w: entry %d after %d", errMisfit, r.LSN, s.lsn)
+	}
+	var err error
+	switch r.Kind {
+	case seg.KindCreateTenant:
+		err = s.applyCreateTenant(r)
+	case seg.KindCreateStream:
+		err = s.applyCreateStream(r)
+	case seg.KindAppend:
+		err = s.applyAppend(r, at, geo)
+	default:
+		err = fmt.Errorf("%w: unknown kind %d", errMisfit, r.Kind)
+	}
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", r.LSN, err)
+	}
+	s.lsn = r.LSN
+	return nil
+}
+
+// skip notes that the log has a hole: the entries before an LSN are gone. Whatever tenant may have had an entry there
+// takes no more writes, until a later entry of its own proves that it missed none.
+func (s *state) skip(next seg.LSN) {
+	s.lastStream += wire.StreamID(next - 1 - s.lsn) // each of them may have made a stream
+	s.lsn, s.holed = next-1, true
+	for _, t := range s.order {
+		t.health = max(t.health, doubtful)
+	}
+}
+
+// advance counts an entry of a tenant's log. After a hole a jump of the position shows that entries are lost, and an
+// unbroken one that none are.
+func (s *state) advance(r *seg.Record) (*tenant, error) {
+	t := s.tenants[r.Tenant]
+	if t == nil && s.holed {
+		t = &tenant{id: r.Tenant, name: fmt.Sprintf("$recovered-%d", r.Tenant), created: r.Commit}
+		s.addTenant(t)
+	}
+	switch {
+	case t == nil:
+		return nil, fmt.Errorf("%w: tenant %d is unknown", errMisfit, r.Tenant)
+	case r.Position == t.position+1 && t.health == doubtful:
+		t.health = sound
+	case r.Position > t.position+1 && s.holed:
+		t.health = holed
+	case r.Position != t.position+1:
+		return nil, fmt.Errorf("%w: position %d of tenant %d after %d", errMisfit, r.Position, r.Tenant, t.position)
+	}
+	t.position, t.commit = r.Position, r.Commit
+	return t, nil
+}
+
+// known finds the stream that an entry of a tenant is about. One whose making a hole has swallowed is put in its place,
+// so that what was written later can be read.
+func (s *state) known(r *seg.Record, t *tenant) (*stream, error) {
+	x := s.streams[r.Stream]
+	if x == nil && s.holed {
+		x = &stream{id: r.Stream, tenant: t, name: fmt.Sprintf("$recovered-%d", r.Stream), created: r.Commit}
+		s.addStream(x)
+	}
+	if x == nil || x.tenant != t {
+		return nil, fmt.Errorf("%w: stream %d is unknown", errMisfit, r.Stream)
+	}
+	return x, nil
+}
+
+// findTenant returns where a tenant's id is, or would be, in the ascending order.
+func (s *state) findTenant(id wire.TenantID) int {
+	return sort.Search(len(s.order), func(i int) bool { return s.order[i].id >= id })
+}
+
+// after returns the index of the first of a tenant's streams with a greater id.
+func (t *tenant) after(id wire.StreamID) int {
+	return sort.Search(len(t.streams), func(i int) bool { return t.streams[i].id > id })
+}
+
+// stream finds a stream of the tenant by name, ignoring ASCII case.
+func (t *tenant) stream(name string) *stream { return t.names[fold(name)] }
+
+// fold maps names that differ in ASCII case only to one. Other letters stay: the Kelvin sign is no k.
+func fold(name string) string {
+	return strings.Map(func(c rune) rune {
+		if 'A' <= c && c <= 'Z' {
+			return c - 'A' + 'a'
+		}
+		return c
+	}, name)
+}
+
+// locate returns the index entries that hold the events from an offset on, which is below the head.
+func (s *stream) locate(from wire.Offset) []entry {
+	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].first > from })
+	if i == 0 {
+		return s.index // the events at from are lost; what follows comes first
+	}
+	return s.index[i-1:]
+}
+
+// lostAt returns the lost range that holds an offset, if one does.
+func (s *stream) lostAt(o wire.Offset) (span, bool) {
+	i := sort.Search(len(s.lost), func(i int) bool { return s.lost[i].to > o })
+	if i < len(s.lost) && s.lost[i].from <= o {
+		return s.lost[i], true
+	}
+	return span{}, false
+}
