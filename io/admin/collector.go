@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"math"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector turns a Snapshot into metrics when they are asked for, so that counting costs an addition.
+type collector struct{ source Source }
+
+var (
+	requests    = desc("requests_total", "Replies sent, by operation and code.", "op", "code")
+	latency     = desc("request_seconds", "Time from a request's arrival to its reply.", "op")
+	fsync       = desc("fsync_seconds", "Write and fdatasync of one batch.")
+	batchBytes  = desc("batch_bytes", "Size of one batch on disk, padding included.")
+	busy        = desc("machine_busy_seconds_total", "Time that the state machine was stepped.")
+	queued      = desc("queue_depth", "Requests received that the state machine has not seen.")
+	backlog     = desc("disk_backlog_bytes", "Bytes decided that are not on stable storage.")
+	conns       = desc("connections", "Open connections.")
+	opened      = desc("connections_opened_total", "Connections accepted.")
+	refused     = desc("connections_refused_total", "Connections beyond the limit, closed at once.")
+	disconnects = desc("disconnects_total", "Connections that the server ended, by reason.", "reason")
+	faults      = desc("wire_faults_total", "Frames that could not be decoded, by reason.", "reason")
+	bytesIn     = desc("received_bytes_total", "Bytes received from clients.")
+	bytesOut    = desc("sent_bytes_total", "Bytes sent to clients.")
+	appends     = desc("appends_total", "Appends accepted.")
+	events      = desc("events_total", "Events appended.")
+	eventBytes  = desc("event_bytes_total", "Event data appended.")
+	mismatches  = desc("offset_mismatches_total", "Appends refused because the stream had moved on (optimistic concurrency).")
+	noSpace     = desc("storage_refusals_total", "Requests refused because the disk is full.")
+	batches     = desc("batches_total", "Batches written to the log.")
+	logBytes    = desc("log_bytes_total", "Bytes written to the log, padding included.")
+	diskReads   = desc("disk_reads_total", "Reads that were not served from memory.")
+	snapshots   = desc("snapshots_total", "State snapshots written.")
+	memory      = desc("log_memory_bytes", "The newest part of the log that is kept in memory.")
+	tenants     = desc("tenants", "Tenants.")
+	streams     = desc("streams", "Streams of all tenants.")
+	lsn         = desc("log_sequence_number", "The last log entry, decided and durable.", "state")
+	readOnly    = desc("tenants_read_only", "Tenants that take no writes because the log is damaged where theirs may have been.")
+	clockDoubt  = desc("clock_distrust_seconds", "Wall clock minus engine clock while the wall clock is not believed; 0 while it is.")
+	recovery    = desc("recovery_seconds", "Duration of the last recovery.")
+	halted      = desc("halted", "1 once a write or fsync has failed and nothing is acknowledged any more.")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("kimberlite_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector. It names nothing beforehand: which operations occur is not known yet.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	s, running := c.source.Snapshot()
+	if !running {
+		return
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	s.perOperation(out, count)
+	out <- s.Fsync.metric(fsync, 1e9)
+	out <- s.Batch.metric(batchBytes, 1)
+	for why, n := range s.Disconnects {
+		count(disconnects, float64(n), why)
+	}
+	for why, n := range s.Faults {
+		count(faults, float64(n), wire.FaultReason(why).String())
+	}
+	count(busy, s.Busy.Seconds())
+	count(opened, float64(s.Opened))
+	count(refused, float64(s.Refused))
+	count(bytesIn, float64(s.BytesIn))
+	count(bytesOut, float64(s.BytesOut))
+	gauge(conns, float64(s.Conns))
+	gauge(queued, float64(s.Queued))
+	gauge(recovery, s.Recovery.Seconds())
+	gauge(halted, flag(s.Halted))
+	e := s.Engine
+	count(appends, float64(e.Appends))
+	count(events, float64(e.Events))
+	count(eventBytes, float64(e.EventBytes))
+	count(mismatches, float64(e.OffsetMismatches))
+	count(noSpace, float64(e.Refused))
+	count(batches, float64(e.Batches))
+	count(logBytes, float64(e.BatchBytes))
+	count(diskReads, float64(e.DiskReads))
+	count(snapshots, float64(e.Snapshots))
+	gauge(backlog, float64(e.Backlog))
+	gauge(memory, float64(e.Memory))
+	gauge(tenants, float64(e.Tenants))
+	gauge(streams, float64(e.Streams))
+	gauge(lsn, float64(e.LSN), "decided")
+	gauge(lsn, float64(e.Durable), "durable")
+	gauge(readOnly, float64(e.ReadOnly))
+	gauge(clockDoubt, float64(e.ClockDoubt)/1e9)
+}
+
+// perOperation emits what is counted by operation, for those that occurred.
+func (s *Snapshot) perOperation(out chan<- prometheus.Metric, count func(*prometheus.Desc, float64, ...string)) {
+	for op := range s.Requests {
+		if s.Latency[op].Count == 0 {
+			continue
+		}
+		out <- s.Latency[op].metric(latency, 1e9, wire.Op(op).String())
+		for code, n := range s.Requests[op] {
+			if n > 0 {
+				count(requests, float64(n), wire.Op(op).String(), codeName(code))
+			}
+		}
+	}
+}
+
+func codeName(code int) string {
+	if code == ok {
+		return "ok"
+	}
+	return wire.Code(code).String()
+}
+
+// metric turns the histogram into one in units of scale.
+func (h *Histogram) metric(d *prometheus.Desc, scale float64, labels ...string) prometheus.Metric {
+	cumulative := make(map[float64]uint64, buckets)
+	var n uint64
+	for i, b := range h.Buckets {
+		n += b
+		cumulative[math.Ldexp(1, lowest+i)/scale] = n
+	}
+	return prometheus.MustNewConstHistogram(d, h.Count, float64(h.Sum)/scale, cumulative, labels...)
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
