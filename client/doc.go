@@ -1,0 +1,20 @@
+// Package client talks to a Kimberlite server.
+//
+//	c, err := client.Dial(ctx, "127.0.0.1:5644")
+//	id, err := c.CreateStream(ctx, "orders")
+//	done, err := c.Append(ctx, id, [][]byte{[]byte(`{"total":12}`)}, client.ExpectOffset(0))
+//	for e, err := range c.Events(ctx, id, 0) { … } // e.Offset, e.Timestamp, e.Data
+//	if errors.Is(err, client.ErrOffsetMismatch) { … } // somebody else was first
+//
+// A Client is one connection that many goroutines may share. Requests are pipelined: each is sent at once, whatever is
+// still unanswered, and requests that one goroutine makes one after the other are carried out in that order. AppendAsync
+// makes many appends without waiting for each.
+//
+// # When the connection breaks
+//
+// The client connects again when it has something to send, at growing intervals, for as long as the contexts of the
+// waiting calls allow (see WithReconnect). What had not been sent is sent then, and reads are sent again. An append or
+// a stream creation that was sent but not answered may or may not have taken effect; it fails with ErrUnknownOutcome and
+// is never sent twice. Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot
+// append twice.
+package client

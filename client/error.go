@@ -1,0 +1,88 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Error is a refusal or a failure that the server answered with. Code.Help says what to do next.
+type Error struct {
+	Code          wire.Code
+	Message       string
+	CurrentOffset wire.Option[Offset] // the stream's head, with OffsetMismatch
+	Retryable     bool                // the same request may succeed later
+}
+
+// Error returns the server's words.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Code.String()
+	}
+	return fmt.Sprintf("%s: %s", e.Code, e.Message)
+}
+
+// Is reports whether target is the sentinel of the error's code.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Message == "" && t.Code == e.Code
+}
+
+// Answers of the server, for errors.Is. errors.As with an *Error has the details.
+var (
+	ErrInvalidRequest       error = &Error{Code: wire.InvalidRequest}
+	ErrAuthenticationFailed error = &Error{Code: wire.AuthenticationFailed}
+	ErrPermissionDenied     error = &Error{Code: wire.PermissionDenied}
+	ErrTenantNotFound       error = &Error{Code: wire.TenantNotFound}
+	ErrStreamNotFound       error = &Error{Code: wire.StreamNotFound}
+	ErrStreamExists         error = &Error{Code: wire.StreamAlreadyExists}
+	ErrStreamDeleted        error = &Error{Code: wire.StreamDeleted}
+	ErrOffsetMismatch       error = &Error{Code: wire.OffsetMismatch}
+	ErrStorageFull          error = &Error{Code: wire.StorageFull}
+	ErrDataCorrupted        error = &Error{Code: wire.DataCorrupted} // also what fails verification here
+)
+
+// Failures of the connection, for errors.Is.
+var (
+	// ErrUnavailable says that the server cannot be reached. No append or stream creation that fails with it was carried
+	// out.
+	ErrUnavailable = errors.New("the server cannot be reached")
+
+	// ErrUnknownOutcome says that a request was sent and not answered, so that it may or may not have taken effect.
+	ErrUnknownOutcome = errors.New("outcome unknown: it may or may not have taken effect")
+
+	// ErrProtocol says that what the server sent is not the protocol. The connection was closed.
+	ErrProtocol = errors.New("protocol violation by the server")
+
+	// ErrClosed says that the client was closed.
+	ErrClosed = errors.New("the client is closed")
+)
+
+// answered turns an error reply into an error.
+func answered(e *wire.Error) error {
+	return &Error{Code: e.Code, Message: e.Message, CurrentOffset: e.CurrentOffset, Retryable: e.Retryable}
+}
+
+// invalid refuses a request that would end the connection.
+func invalid(format string, args ...any) error {
+	return &Error{Code: wire.InvalidRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+// unknown is the fate of a request that was sent and not answered.
+func unknown(op wire.Op, cause error) error {
+	advice := "read the stream's head to find out, or append with an expected offset"
+	if op == wire.OpCreateStream {
+		advice = "look the stream up by its name to find out"
+	}
+	return fmt.Errorf("%w (%w); %s", ErrUnknownOutcome, cause, advice)
+}
+
+// notSent is the fate of a request whose context ended before it was sent.
+func notSent(ctx context.Context, outage error) error {
+	if outage != nil {
+		return fmt.Errorf("%w; not sent: %w", outage, ctx.Err())
+	}
+	return fmt.Errorf("not sent: %w", ctx.Err())
+}

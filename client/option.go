@@ -1,0 +1,60 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Option is a setting of Dial.
+type Option func(*config)
+
+// Dialer opens connections, as net.Dialer.DialContext does.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+type config struct {
+	tenant      TenantID
+	token       wire.Option[string]
+	dial        Dialer
+	maxInflight int
+	patience    time.Duration
+}
+
+// WithTenant makes the requests those of a tenant. Without it they are tenant 1's.
+func WithTenant(id TenantID) Option { return func(c *config) { c.tenant = id } }
+
+// WithToken authenticates the connection.
+func WithToken(token string) Option { return func(c *config) { c.token = wire.Some(token) } }
+
+// WithDialer opens connections with d instead of a net.Dialer.
+func WithDialer(d Dialer) Option { return func(c *config) { c.dial = d } }
+
+// WithMaxInflight lets at most n requests be unanswered; more wait until there is room. Without it there may be 4,096,
+// which is how many a server takes from a connection by default.
+func WithMaxInflight(n int) Option { return func(c *config) { c.maxInflight = n } }
+
+// WithReconnect lets calls wait for at most so long while the server cannot be reached, or hangs up without an answer;
+// then they fail with ErrUnavailable. With 0 they fail after one attempt. Without it they wait until their contexts end.
+func WithReconnect(patience time.Duration) Option {
+	return func(c *config) { c.patience = patience }
+}
+
+func configure(options []Option) (config, error) {
+	c := config{tenant: 1, dial: (&net.Dialer{}).DialContext, maxInflight: 4096, patience: math.MaxInt64}
+	for _, o := range options {
+		o(&c)
+	}
+	if c.maxInflight < 1 {
+		return c, fmt.Errorf("client: %d requests in flight; at least 1 is needed", c.maxInflight)
+	}
+	if !utf8.ValidString(c.token.Value) {
+		return c, errors.New("client: the token is not UTF-8")
+	}
+	return c, nil
+}
