@@ -28,38 +28,81 @@ type Dir struct {
 
 // Open makes the directory if it is missing and takes it for this process alone.
 func Open(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+	if err := makeDir(path); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", allow(path, err))
 	}
 	return open(path, false)
 }
 
 // OpenReadOnly takes a directory that no server owns, for looking at it: every change fails, and none is made here.
+// Several may look at once.
 func OpenReadOnly(path string) (*Dir, error) { return open(path, true) }
 
 func open(path string, readOnly bool) (*Dir, error) {
 	dir, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open data directory: %w", err)
+		return nil, fmt.Errorf("open data directory: %w", allow(path, err))
 	}
-	flags := os.O_RDONLY
-	if !readOnly {
-		flags |= os.O_CREATE
-	}
-	lock := flock.New(filepath.Join(path, lockName), flock.SetPermissions(0o600), flock.SetFlag(flags))
-	d := &Dir{path: path, dir: dir, lock: lock, readOnly: readOnly}
-	got, err := d.lock.TryLock()
-	if readOnly && errors.Is(err, os.ErrNotExist) {
-		return d, nil // a copy: no server has ever owned it
-	}
-	if err == nil && !got {
-		err = fmt.Errorf("data directory %s is in use by another kimberlite process; stop it, or choose another with --data", path)
-	}
-	if err != nil {
+	d := &Dir{path: path, dir: dir, readOnly: readOnly}
+	if err := d.own(); err != nil {
 		dir.Close()
-		return nil, fmt.Errorf("lock data directory: %w", err)
+		return nil, err
 	}
 	return d, nil
+}
+
+// own takes the lock: for this process alone, or together with others that only look.
+func (d *Dir) own() error {
+	flags := os.O_RDONLY
+	if !d.readOnly {
+		flags |= os.O_CREATE
+	}
+	d.lock = flock.New(filepath.Join(d.path, lockName), flock.SetPermissions(0o600), flock.SetFlag(flags))
+	try := d.lock.TryLock
+	if d.readOnly {
+		try = d.lock.TryRLock
+	}
+	got, err := try()
+	switch {
+	case d.readOnly && errors.Is(err, os.ErrNotExist):
+		return nil // a copy: no server has ever owned it
+	case err != nil:
+		return fmt.Errorf("lock data directory: %w", allow(d.path, err))
+	case !got:
+		return fmt.Errorf("data directory %s is in use by another kimberlite process; stop it, or choose another with --data", d.path)
+	}
+	return nil
+}
+
+// makeDir makes a directory and those above it. Their names are durable before anything is put into them: otherwise a
+// loss of power could take a whole store that had synced every byte.
+func makeDir(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(path)
+	if above == path {
+		return os.ErrNotExist
+	}
+	if err := makeDir(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) { // another process may make it too
+		return err
+	}
+	dir, err := os.Open(above)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// allow says what to do where the system does not let this user in.
+func allow(path string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("this user (id %d) has no right to data directory %s; make it the owner, or choose another with --data: %w", os.Geteuid(), path, err)
+	}
+	return err
 }
 
 // Close gives the directory up.
@@ -105,7 +148,7 @@ func (d *Dir) List() ([]string, error) {
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if e.Name() != lockName {
+		if e.Name() != lockName && !e.IsDir() { // the root of a file system has a lost+found
 			names = append(names, e.Name())
 		}
 	}
@@ -146,13 +189,19 @@ func (d *Dir) file(name string, flags int) (seg.File, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	return file{f}, nil
+	return file{f, d.readOnly}, nil
 }
 
 // file implements seg.File.
-type file struct{ *os.File }
+type file struct {
+	*os.File
+	readOnly bool
+}
 
 func (f file) WriteAt(p []byte, off int64) (int, error) {
+	if f.readOnly {
+		return 0, errReadOnly
+	}
 	n, err := f.File.WriteAt(p, off)
 	return n, explain(err)
 }
@@ -165,7 +214,12 @@ func (f file) ReadAt(p []byte, off int64) (int, error) {
 	return n, explain(err)
 }
 
-func (f file) Sync() error { return explain(datasync(f.File)) }
+func (f file) Sync() error {
+	if err := datasync(f.File); err != nil {
+		return explain(&os.PathError{Op: "sync", Path: f.Name(), Err: err})
+	}
+	return nil
+}
 
 func (f file) Size() (int64, error) {
 	info, err := f.Stat()

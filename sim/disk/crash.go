@@ -2,7 +2,8 @@ package disk
 
 import (
 	"bytes"
-	"sort"
+	"maps"
+	"slices"
 )
 
 // Rand is a stream of random numbers.
@@ -10,56 +11,71 @@ type Rand interface{ Uint64() uint64 }
 
 // Loss says how hard a loss of power hits.
 type Loss struct {
-	Torn    bool // of the unsynced units some are kept and some dropped; otherwise all or none
-	Garbage bool // and some hold garbage
+	Torn      bool // of the unsynced units some are kept and some dropped; otherwise all or none
+	Garbage   bool // and some hold garbage
+	Unordered bool // of the unsynced changes to names any may be undone; otherwise the last ones, as a journal does
 }
 
 // ProcessCrash ends the process: its mounts are dead. What it wrote stays, synced or not, since the system lives on.
-func (d *Disk) ProcessCrash() { d.epoch++ }
+func (d *Disk) ProcessCrash() {
+	d.epoch++
+	d.abandon()
+}
 
-// PowerLoss ends the process and the system. What was not synced is kept, dropped or garbage unit by unit; changes to
-// names since the last SyncDir are kept up to some moment and undone from there on, as a journal does. What is left is
-// durable.
+// PowerLoss ends the process and the system. What was not synced is kept, dropped or garbage unit by unit, and changes
+// to names since the last SyncDir are kept or undone. What is left is durable.
 func (d *Disk) PowerLoss(rand Rand, how Loss) {
 	d.epoch++
 	for _, n := range d.inodes() {
 		n.lose(rand, how, int64(d.unit))
+		n.named = false
 	}
-	keep := int(rand.Uint64() % uint64(len(d.journal)+1))
-	for _, c := range d.journal[:keep] {
-		c.apply(d.safe)
-	}
-	d.journal = nil
+	d.loseNames(rand, how)
 	d.names = map[string]*inode{}
-	d.used = 0
 	for _, name := range sorted(d.safe) {
-		d.names[name] = d.safe[name]
-		d.used += int64(len(d.safe[name].data))
+		d.link(d.safe[name], name)
+	}
+	d.abandon()
+}
+
+// abandon closes what a dead process had open.
+func (d *Disk) abandon() {
+	for _, n := range d.inodes() {
+		n.open = 0
+	}
+	d.used = 0
+	for _, n := range d.names { //det:order-free: a sum
+		d.used += int64(len(n.data))
 	}
 }
 
-// inodes returns every file that has a name, seen or safe, in an order that does not depend on a map.
-func (d *Disk) inodes() []*inode {
-	var list []*inode
-	seen := map[*inode]bool{}
-	for _, names := range []map[string]*inode{d.names, d.safe} {
-		for _, name := range sorted(names) {
-			if n := names[name]; !seen[n] {
-				seen[n] = true
-				list = append(list, n)
-			}
+// loseNames makes the safe directory what a loss of power leaves: the changes up to some moment, or any that are still
+// possible.
+func (d *Disk) loseNames(rand Rand, how Loss) {
+	upTo := int(rand.Uint64() % uint64(len(d.journal)+1))
+	for i, c := range d.journal {
+		keep := i < upTo
+		if how.Unordered {
+			keep = rand.Uint64()&1 == 0
+		}
+		if keep && c.possible(d.safe) {
+			c.apply(d.safe)
 		}
 	}
-	return list
+	d.journal = nil
 }
 
-// lose makes a file what a loss of power leaves of it. A file that grew without a sync may keep its new length, the
-// units that were dropped reading as zeros.
+// lose makes a file what a loss of power leaves of it. Of a file that grew without a sync the new length may stay, units
+// that were dropped reading as zeros, or only a part of the growth, or none.
 func (n *inode) lose(rand Rand, how Loss, unit int64) {
 	all := rand.Uint64()
 	size := int64(len(n.data))
-	if grown := size > n.size; grown && (!how.Torn && all&1 == 0 || how.Torn && all&3 == 0) {
+	switch grown := size > n.size; {
+	case grown && how.Torn && all%4 == 0, grown && !how.Torn && all&1 == 0:
 		size = n.size
+	case grown && how.Torn && all%4 == 1:
+		cut := n.size + int64(rand.Uint64()%uint64(size-n.size))
+		size = max(n.size, cut/unit*unit)
 	}
 	for _, u := range units(n.dirty) {
 		switch fate := rand.Uint64() % 8; {
@@ -72,16 +88,18 @@ func (n *inode) lose(rand Rand, how Loss, unit int64) {
 	for _, u := range units(n.missed) {
 		n.restore(u, unit, n.missed[u])
 	}
-	n.data = n.data[:min(size, int64(len(n.data)))]
-	n.size = int64(len(n.data))
+	n.data, n.size = n.data[:size], size
 	clear(n.dirty)
 	clear(n.missed)
 }
 
 // restore puts back what a unit held before; beyond that, zeros.
-func (n *inode) restore(u, unit int64, old []byte) {
+func (n *inode) restore(u, unit int64, old saved) {
 	p := n.at(u, unit)
-	clear(p[copy(p, old):])
+	clear(p[copy(p, old.bytes):])
+	if old.bad {
+		n.bad[u] = true
+	}
 }
 
 // garble fills a unit with anything.
@@ -92,90 +110,23 @@ func (n *inode) garble(u, unit int64, rand Rand) {
 	}
 }
 
+// at returns a unit's bytes as the process sees them. The last unit of a file may be short.
 func (n *inode) at(u, unit int64) []byte {
 	return n.data[min(u*unit, int64(len(n.data))):min((u+1)*unit, int64(len(n.data)))]
 }
 
-func units(m map[int64][]byte) []int64 {
-	list := make([]int64, 0, len(m))
-	for u := range m { //det:order-free: sorted below
-		list = append(list, u)
+// durable returns what the medium holds, whatever the process sees.
+func (n *inode) durable(unit int64) []byte {
+	if len(n.dirty)+len(n.missed) == 0 {
+		return n.data[:n.size]
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i] < list[j] })
-	return list
+	c := inode{data: bytes.Clone(n.data), bad: map[int64]bool{}}
+	for _, old := range []map[int64]saved{n.dirty, n.missed} {
+		for _, u := range units(old) {
+			c.restore(u, unit, old[u])
+		}
+	}
+	return c.data[:n.size]
 }
 
-// Rot damages a synced sector of a file that holds something other than zeros, chosen at random among all files whose
-// names the filter admits, and enters it in the ledger: bits flip, or the sector cannot be read any more. It returns
-// false where there is none.
-func (d *Disk) Rot(rand Rand, kind DamageKind, admit func(name string) bool) (Damage, bool) {
-	type place struct {
-		name string
-		u    int64
-	}
-	var places []place
-	unit := int64(d.unit)
-	for _, name := range d.list() {
-		n := d.names[name]
-		if !admit(name) || d.safe[name] != n {
-			continue
-		}
-		for u := int64(0); (u+1)*unit <= n.size; u++ {
-			_, dirty := n.dirty[u]
-			_, missed := n.missed[u]
-			if !dirty && !missed && !n.bad[u] && len(bytes.Trim(n.at(u, unit), "\x00")) > 0 {
-				places = append(places, place{name, u})
-			}
-		}
-	}
-	if len(places) == 0 {
-		return Damage{}, false
-	}
-	at := places[rand.Uint64()%uint64(len(places))]
-	n := d.names[at.name]
-	if kind == Unreadable {
-		n.bad[at.u] = true
-	} else {
-		p := n.at(at.u, unit)
-		p[rand.Uint64()%uint64(len(p))] ^= 1 << (rand.Uint64() % 8)
-	}
-	damage := Damage{Name: at.name, Off: at.u * unit, Len: unit, Kind: kind}
-	d.ledger = append(d.ledger, damage)
-	return damage, true
-}
-
-// Clone returns a copy of the disk as a process would find it now, with nothing unsynced, no hook and no limit.
-func (d *Disk) Clone() *Disk {
-	c := New(d.unit)
-	for _, name := range d.list() {
-		n := d.names[name]
-		bad := map[int64]bool{}
-		for u := range n.bad { //det:order-free: copies every element
-			bad[u] = true
-		}
-		c.names[name] = &inode{
-			data: bytes.Clone(n.data), size: int64(len(n.data)), dirty: map[int64][]byte{}, missed: map[int64][]byte{}, bad: bad,
-		}
-		c.safe[name] = c.names[name]
-		c.used += int64(len(n.data))
-	}
-	return c
-}
-
-// Search returns the names of the files that contain a marker, seen or safe.
-func (d *Disk) Search(marker []byte) []string {
-	var found []string
-	for _, name := range d.list() {
-		n := d.names[name]
-		hit := bytes.Contains(n.data, marker)
-		for _, old := range []map[int64][]byte{n.dirty, n.missed} {
-			for _, u := range units(old) {
-				hit = hit || bytes.Contains(old[u], marker)
-			}
-		}
-		if hit {
-			found = append(found, name)
-		}
-	}
-	return found
-}
+func units(m map[int64]saved) []int64 { return slices.Sorted(maps.Keys(m)) }
