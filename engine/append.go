@@ -16,7 +16,7 @@ func (m *Machine) append(r *Request, b *wire.AppendEvents, fx []Effect) []Effect
 	}
 	size, why := m.measure(b)
 	if why != "" {
-		return m.refuse(r, wire.InvalidRequest, 0, fx, "%s", why)
+		return m.refuse(r, wire.InvalidRequest, s.lsn, fx, "%s", why)
 	}
 	if s.tenant.health != sound {
 		return m.readOnly(r, s.tenant, fx)
@@ -26,7 +26,7 @@ func (m *Machine) append(r *Request, b *wire.AppendEvents, fx []Effect) []Effect
 	}
 	n := seg.AppendOverhead(b.IdempotencyKey.Set) + size
 	if code, text, full := m.noRoom(n); full {
-		return m.refuse(r, code, 0, fx, "%s", text)
+		return m.refuse(r, code, s.lsn, fx, "%s", text)
 	}
 	if m.log.flying != nil {
 		m.cfg.hit(ProbeAppendWaitsForSync)

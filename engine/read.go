@@ -44,7 +44,7 @@ func (m *Machine) read(r *Request, b *wire.ReadEvents, fx []Effect) []Effect {
 		return m.missing(r, b.Stream, fx)
 	}
 	if b.FromTimestamp.Set || b.Backward {
-		return m.refuse(r, wire.InvalidRequest, 0, fx, "reading from a timestamp or backward is not available yet; read forward from an offset")
+		return m.refuse(r, wire.InvalidRequest, s.lsn, fx, "reading from a timestamp or backward is not available yet; read forward from an offset")
 	}
 	rd := &read{req: r, stream: s, head: s.head, after: s.lsn, selection: selection{
 		of: s.id, next: b.FromOffset, end: s.head, maxData: b.MaxBytes, maxSize: maxReadSize,

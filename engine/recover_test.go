@@ -435,6 +435,10 @@ func TestTailIsCopiedWhereNothingVouchesForIt(t *testing.T) {
 			t.Fatalf("%+v, %v", r.report, err)
 		}
 	}
+	before := len(r.written)
+	if r.mark(); len(r.written) > before {
+		t.Error("what is marked as durable is marked again after a restart")
+	}
 	if events, _ := r.read(1, orders, 0); len(events) != 1 {
 		t.Errorf("%d events", len(events))
 	}

@@ -41,7 +41,7 @@ func (m *Machine) createStream(r *Request, b *wire.CreateStream, fx []Effect) []
 		room += seg.RecordHeader + len(body) + len(firstUseName) + m.geo.Align
 	}
 	if code, text, full := m.noRoom(room); full {
-		return m.refuse(r, code, 0, fx, "%s", text)
+		return m.refuse(r, code, m.state.lsn, fx, "%s", text)
 	}
 	if t == nil {
 		m.cfg.hit(ProbeTenantByFirstUse)
