@@ -27,9 +27,12 @@ func image(d *disk.Disk) string {
 		f.Close()
 		line += name + "("
 		for len(p) > 0 {
-			rest := bytes.TrimLeft(p, string(p[:1]))
-			line += fmt.Sprintf("%d*%d ", len(p)-len(rest), p[0])
-			p = rest
+			run := 1
+			for run < len(p) && p[run] == p[0] {
+				run++
+			}
+			line += fmt.Sprintf("%d*%d ", run, p[0])
+			p = p[run:]
 		}
 		line += ")"
 	}
