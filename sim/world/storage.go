@@ -92,11 +92,20 @@ func (s *storage) tick() {
 	}
 }
 
+// damage damages a sector. Sectors of the log outnumber all others by far, so one time in four a snapshot is aimed at,
+// where there is one.
 func (s *storage) damage(rand *rng.Rand, kind disk.DamageKind, name string) {
-	manifest := rand.N(64) == 0
-	d, ok := s.disk.Rot(rand, kind, func(name string) bool {
-		return strings.HasSuffix(name, ".seg") || strings.HasSuffix(name, ".kbs") || (manifest && name == seg.ManifestName)
-	})
+	manifest, snapshot := rand.N(64) == 0, rand.N(4) == 0
+	isSnapshot := func(name string) bool { return strings.HasSuffix(name, ".kbs") }
+	d, ok := disk.Damage{}, false
+	if snapshot {
+		d, ok = s.disk.Rot(rand, kind, isSnapshot)
+	}
+	if !ok {
+		d, ok = s.disk.Rot(rand, kind, func(name string) bool {
+			return strings.HasSuffix(name, ".seg") || isSnapshot(name) || (manifest && name == seg.ManifestName)
+		})
+	}
 	if ok {
 		s.w.in.Observe(name)
 		s.w.note(name+" "+d.Name, uint64(d.Off), uint64(d.Len), 0)
