@@ -18,7 +18,7 @@ func TestRequestsSurviveTheRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.Size = len(frame) - HeaderSize
+		want.Size, want.Features = len(frame)-HeaderSize, f
 		same(t, want, got)
 	})
 }
@@ -51,11 +51,19 @@ func TestPayloadsEndOnlyAroundTailFields(t *testing.T) {
 		{3, request(1, &QueryAt{SQL: "a", Position: 1, ChunkWindow: 9, IdempotencyKey: key})},
 		{3, request(1, &ReadEvents{MaxEvents: Some(uint32(1)), FromTimestamp: Some(Time(1)), Backward: true})},
 		{0, request(1, &Sync{})},
-		{0, request(1, &ListStreams{})},
+		{3, request(1, &ListStreams{Prefix: "a", Deleted: Some(true), System: true})},
 		{0, request(1, &StreamInfo{Name: "a"})},
+		{0, request(1, &DeleteStream{RetentionOverride: Some(uint32(1))})},
+		{0, request(1, &UndeleteStream{})},
+		{0, request(1, &SetRetention{Days: Some(uint32(1)), MinDays: Some(uint32(1))})},
+		{0, request(1, &SetHold{Name: "a", Reason: "b"})},
+		{0, request(1, &ReleaseHold{Name: "a"})},
 		{0, request(1, &Ping{})},
 		{0, request(1, &CreateTenant{Name: "a"})},
 		{0, request(1, &ListTenants{})},
+		{0, request(1, &VerifyAudit{})},
+		{0, request(1, &Clock{})},
+		{0, request(1, &ConfirmClock{Wall: 1})},
 		{2, response(1, &Error{Code: Timeout, Message: "a", CurrentOffset: Some(Offset(1)), Retryable: true})},
 		{0, response(1, &HandshakeReply{Capabilities: []string{"a"}})},
 		{0, response(1, &CreateStreamReply{})},
@@ -66,9 +74,17 @@ func TestPayloadsEndOnlyAroundTailFields(t *testing.T) {
 		{0, response(1, &SyncReply{})},
 		{0, response(1, &ListStreamsReply{Streams: []StreamDescription{testStream}})},
 		{0, response(1, &StreamInfoReply{Info: testStream})},
+		{1, response(1, &DeleteStreamReply{Deleted: true, Position: 1})},
+		{0, response(1, &UndeleteStreamReply{})},
+		{0, response(1, &SetRetentionReply{})},
+		{0, response(1, &SetHoldReply{})},
+		{0, response(1, &ReleaseHoldReply{})},
 		{0, response(1, &PingReply{})},
 		{0, response(1, &CreateTenantReply{})},
 		{0, response(1, &ListTenantsReply{Tenants: []TenantDescription{{Name: "a"}}})},
+		{0, response(1, &VerifyAuditReply{Hash: []byte{1}, Break: Some(Offset(1)), Message: "a"})},
+		{0, response(1, &ClockReply{Now: 1, Wall: 2, Trusted: true})},
+		{0, response(1, &ConfirmClockReply{Now: 1})},
 	} {
 		v := c.vector
 		v.features.ExtendedErrors = true
@@ -192,6 +208,15 @@ func TestRichReadThatEndsInsideAnEventIsRefused(t *testing.T) {
 	payload := frame[HeaderSize:]
 	payload[12+8+EventOverhead+3+8] = 200 // the second event's length
 	if _, err := DecodeResponse(payload, rich); err != errShort {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+// A count of holds that the payload cannot hold must not make its receiver allocate.
+func TestHoldsBeyondThePayloadAreRefused(t *testing.T) {
+	payload := response(1, &StreamInfoReply{}).encode()[HeaderSize:]
+	payload[len(payload)-1] = 1 // the last byte of the count
+	if _, err := DecodeResponse(payload, extended); err != errShort {
 		t.Fatalf("error is %v", err)
 	}
 }

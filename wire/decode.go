@@ -175,7 +175,8 @@ func optKey(d *decoder) (o Option[Key]) {
 const (
 	minVec    = 8
 	minValue  = 4
-	minStream = 8 + minVec + 4 + 4 + 1 + 4*8 + 1 + 1 + 1 + 1
+	minStream = 8 + minVec + 4 + 4 + 1 + 4*8 + 1 + 1 + 1 + 1 + 4 + minVec
+	minHold   = 2*minVec + 8
 	minTenant = 8 + minVec + 3*8
 )
 

@@ -14,7 +14,7 @@ func DecodeRequest(payload []byte, f Features) (*Request, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	r.ID, r.Tenant, r.Size = id, tenant, len(payload)
+	r.ID, r.Tenant, r.Size, r.Features = id, tenant, len(payload), f
 	return r, nil
 }
 
@@ -34,15 +34,31 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 	case OpSync:
 		return &Sync{}
 	case OpListStreams:
-		return &ListStreams{After: StreamID(d.u64()), Limit: d.u32()}
+		return d.listStreams()
 	case OpStreamInfo:
 		return &StreamInfo{Stream: StreamID(d.u64()), Name: d.str()}
+	case OpDeleteStream:
+		return &DeleteStream{Stream: StreamID(d.u64()), RetentionOverride: optU32(d)}
+	case OpUndeleteStream:
+		return &UndeleteStream{Stream: StreamID(d.u64())}
+	case OpSetRetention:
+		return &SetRetention{Stream: StreamID(d.u64()), Days: optU32(d), MinDays: optU32(d)}
+	case OpSetHold:
+		return &SetHold{Stream: StreamID(d.u64()), Name: d.str(), Reason: d.str()}
+	case OpReleaseHold:
+		return &ReleaseHold{Stream: StreamID(d.u64()), Name: d.str()}
 	case OpPing:
 		return &Ping{}
 	case OpCreateTenant:
 		return &CreateTenant{Name: d.str()}
 	case OpListTenants:
 		return &ListTenants{After: TenantID(d.u64()), Limit: d.u32()}
+	case OpVerifyAudit:
+		return &VerifyAudit{}
+	case OpClock:
+		return &Clock{}
+	case OpConfirmClock:
+		return &ConfirmClock{Wall: Time(d.u64())}
 	}
 	d.fail(errVariant)
 	return nil
@@ -154,6 +170,20 @@ func (d *decoder) readEvents() *ReadEvents {
 	}
 	if d.more() {
 		m.Backward = d.boolean()
+	}
+	return m
+}
+
+func (d *decoder) listStreams() *ListStreams {
+	m := &ListStreams{After: StreamID(d.u64()), Limit: d.u32()}
+	if d.more() {
+		m.Prefix = d.str()
+	}
+	if d.more() && d.boolean() {
+		m.Deleted = Some(d.boolean())
+	}
+	if d.more() {
+		m.System = d.boolean()
 	}
 	return m
 }

@@ -34,12 +34,28 @@ func (d *decoder) responseBody(variant uint32, f Features) ResponseBody {
 		return &ListStreamsReply{Streams: d.streams(), More: d.boolean()}
 	case OpStreamInfo:
 		return &StreamInfoReply{Info: d.stream()}
+	case OpDeleteStream:
+		return d.deleteStreamReply()
+	case OpUndeleteStream:
+		return &UndeleteStreamReply{Restored: d.boolean(), Position: Position(d.u64())}
+	case OpSetRetention:
+		return &SetRetentionReply{Position: Position(d.u64())}
+	case OpSetHold:
+		return &SetHoldReply{Position: Position(d.u64())}
+	case OpReleaseHold:
+		return &ReleaseHoldReply{Position: Position(d.u64())}
 	case OpPing:
 		return &PingReply{}
 	case OpCreateTenant:
 		return &CreateTenantReply{Tenant: TenantID(d.u64())}
 	case OpListTenants:
 		return &ListTenantsReply{Tenants: d.tenants(), More: d.boolean()}
+	case OpVerifyAudit:
+		return &VerifyAuditReply{Events: d.u64(), Hash: d.bytes(), Break: optNumber[Offset](d), Message: d.str()}
+	case OpClock:
+		return &ClockReply{Now: Time(d.u64()), Wall: Time(d.u64()), Trusted: d.boolean()}
+	case OpConfirmClock:
+		return &ConfirmClockReply{Now: Time(d.u64())}
 	}
 	d.fail(errVariant)
 	return nil
@@ -154,20 +170,38 @@ func (d *decoder) streams() []StreamDescription {
 
 func (d *decoder) stream() StreamDescription {
 	return StreamDescription{
-		Stream:        StreamID(d.u64()),
-		Name:          d.str(),
-		Class:         d.dataClass(),
-		Placement:     d.placement(),
-		RetentionDays: optU32(d),
-		Created:       Time(d.u64()),
-		OldestOffset:  Offset(d.u64()),
-		HeadOffset:    Offset(d.u64()),
-		Bytes:         d.u64(),
-		FirstTime:     optNumber[Time](d),
-		LastTime:      optNumber[Time](d),
-		Deleted:       d.boolean(),
-		PurgeDate:     optNumber[Time](d),
+		Stream:           StreamID(d.u64()),
+		Name:             d.str(),
+		Class:            d.dataClass(),
+		Placement:        d.placement(),
+		RetentionDays:    optU32(d),
+		Created:          Time(d.u64()),
+		OldestOffset:     Offset(d.u64()),
+		HeadOffset:       Offset(d.u64()),
+		Bytes:            d.u64(),
+		FirstTime:        optNumber[Time](d),
+		LastTime:         optNumber[Time](d),
+		Deleted:          d.boolean(),
+		PurgeDate:        optNumber[Time](d),
+		MinRetentionDays: d.u32(),
+		Holds:            d.holds(),
 	}
+}
+
+func (d *decoder) holds() []HoldDescription {
+	v := vec[HoldDescription](d, minHold)
+	for i := range v {
+		v[i] = HoldDescription{Name: d.str(), Reason: d.str(), Set: Time(d.u64())}
+	}
+	return v
+}
+
+func (d *decoder) deleteStreamReply() *DeleteStreamReply {
+	m := &DeleteStreamReply{Deleted: d.boolean(), PurgeDate: Time(d.u64())}
+	if d.more() {
+		m.Position = Position(d.u64())
+	}
+	return m
 }
 
 func (d *decoder) tenants() []TenantDescription {

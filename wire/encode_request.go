@@ -34,12 +34,24 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey)
 	case *ReadEvents:
 		return appendReadEvents(dst, m)
-	case *Sync, *Ping:
+	case *Sync, *Ping, *VerifyAudit, *Clock:
 		return dst
 	case *ListStreams:
-		return appendU32(appendNumber(dst, m.After), m.Limit)
+		return appendListStreams(dst, m)
 	case *StreamInfo:
 		return appendBytes(appendNumber(dst, m.Stream), m.Name)
+	case *DeleteStream:
+		return appendOptU32(appendNumber(dst, m.Stream), m.RetentionOverride)
+	case *UndeleteStream:
+		return appendNumber(dst, m.Stream)
+	case *SetRetention:
+		return appendOptU32(appendOptU32(appendNumber(dst, m.Stream), m.Days), m.MinDays)
+	case *SetHold:
+		return appendBytes(appendBytes(appendNumber(dst, m.Stream), m.Name), m.Reason)
+	case *ReleaseHold:
+		return appendBytes(appendNumber(dst, m.Stream), m.Name)
+	case *ConfirmClock:
+		return appendNumber(dst, m.Wall)
 	case *CreateTenant:
 		return appendBytes(dst, m.Name)
 	case *ListTenants:
@@ -109,4 +121,17 @@ func appendReadEvents(dst []byte, m *ReadEvents) []byte {
 	dst = appendOptU32(dst, m.MaxEvents)
 	dst = appendOptNumber(dst, m.FromTimestamp)
 	return appendBool(dst, m.Backward)
+}
+
+func appendListStreams(dst []byte, m *ListStreams) []byte {
+	dst = appendU32(appendNumber(dst, m.After), m.Limit)
+	if m.Prefix == "" && !m.Deleted.Set && !m.System {
+		return dst
+	}
+	dst = appendBytes(dst, m.Prefix)
+	dst = appendBool(dst, m.Deleted.Set)
+	if m.Deleted.Set {
+		dst = appendBool(dst, m.Deleted.Value)
+	}
+	return appendBool(dst, m.System)
 }

@@ -46,12 +46,30 @@ func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
 		return appendListStreamsReply(dst, m)
 	case *StreamInfoReply:
 		return appendStream(appendReplyTo(dst, OpStreamInfo), &m.Info)
+	case *DeleteStreamReply:
+		return appendDeleteStreamReply(dst, m)
+	case *UndeleteStreamReply:
+		return appendNumber(appendBool(appendReplyTo(dst, OpUndeleteStream), m.Restored), m.Position)
+	case *SetRetentionReply:
+		return appendNumber(appendReplyTo(dst, OpSetRetention), m.Position)
+	case *SetHoldReply:
+		return appendNumber(appendReplyTo(dst, OpSetHold), m.Position)
+	case *ReleaseHoldReply:
+		return appendNumber(appendReplyTo(dst, OpReleaseHold), m.Position)
 	case *PingReply:
 		return appendReplyTo(dst, OpPing)
 	case *CreateTenantReply:
 		return appendNumber(appendReplyTo(dst, OpCreateTenant), m.Tenant)
 	case *ListTenantsReply:
 		return appendListTenantsReply(dst, m)
+	case *VerifyAuditReply:
+		dst = appendBytes(appendNumber(appendReplyTo(dst, OpVerifyAudit), m.Events), m.Hash)
+		return appendBytes(appendOptNumber(dst, m.Break), m.Message)
+	case *ClockReply:
+		dst = appendNumber(appendNumber(appendReplyTo(dst, OpClock), m.Now), m.Wall)
+		return appendBool(dst, m.Trusted)
+	case *ConfirmClockReply:
+		return appendNumber(appendReplyTo(dst, OpConfirmClock), m.Now)
 	}
 	panic(fmt.Sprintf("wire: response body of type %T", body))
 }
@@ -155,7 +173,22 @@ func appendStream(dst []byte, s *StreamDescription) []byte {
 	dst = appendOptNumber(dst, s.FirstTime)
 	dst = appendOptNumber(dst, s.LastTime)
 	dst = appendBool(dst, s.Deleted)
-	return appendOptNumber(dst, s.PurgeDate)
+	dst = appendOptNumber(dst, s.PurgeDate)
+	dst = appendU32(dst, s.MinRetentionDays)
+	dst = appendCount(dst, len(s.Holds))
+	for _, h := range s.Holds {
+		dst = appendNumber(appendBytes(appendBytes(dst, h.Name), h.Reason), h.Set)
+	}
+	return dst
+}
+
+func appendDeleteStreamReply(dst []byte, m *DeleteStreamReply) []byte {
+	dst = appendBool(appendReplyTo(dst, OpDeleteStream), m.Deleted)
+	dst = appendNumber(dst, m.PurgeDate)
+	if m.Position == 0 {
+		return dst
+	}
+	return appendNumber(dst, m.Position)
 }
 
 func appendListTenantsReply(dst []byte, m *ListTenantsReply) []byte {

@@ -1,11 +1,16 @@
 package wire
 
+import "math"
+
 var (
 	rich     = Features{RichEvents: true}
 	typed    = Features{TypedValues: true}
 	extended = Features{ExtendedErrors: true}
 
 	testKey = Key{0: 1, 15: 0xff}
+
+	testHash = []byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
+		"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f")
 
 	testStream = StreamDescription{
 		Stream:        42000001,
@@ -21,6 +26,12 @@ var (
 		LastTime:      Some(Time(2)),
 		Deleted:       true,
 		PurgeDate:     Some(Time(1702592000000000000)),
+
+		MinRetentionDays: 7,
+		Holds: []HoldDescription{
+			{Name: "case-17", Reason: "Smith v. Jones", Set: 1700000000000000001},
+			{Name: "b", Set: 3},
+		},
 	}
 )
 
@@ -53,6 +64,22 @@ var vectorsExtended = []struct {
 	{`REQ Ping id10 t42`, request(10, &Ping{})},
 	{`REQ CreateTenant id11 t42 "acme"`, request(11, &CreateTenant{Name: "acme"})},
 	{`REQ ListTenants id12 t42 after 1 limit 2`, request(12, &ListTenants{After: 1, Limit: 2})},
+	{`REQ ListStreams id8 t42 after 0 limit 0 prefix "ev" deleted Some(false) system false`,
+		request(8, &ListStreams{Prefix: "ev", Deleted: Some(false)})},
+	{`REQ ListStreams id8 t42 after 0 limit 0 prefix "" deleted None system true`, request(8, &ListStreams{System: true})},
+	{`REQ DeleteStream id13 t42 stream42 override None`, request(13, &DeleteStream{Stream: 42})},
+	{`REQ DeleteStream id13 t42 stream42 override Some(90)`,
+		request(13, &DeleteStream{Stream: 42, RetentionOverride: Some(uint32(90))})},
+	{`REQ UndeleteStream id14 t42 stream42`, request(14, &UndeleteStream{Stream: 42})},
+	{`REQ SetRetention id15 t42 stream42 days Some(30) min Some(7)`,
+		request(15, &SetRetention{Stream: 42, Days: Some(uint32(30)), MinDays: Some(uint32(7))})},
+	{`REQ SetRetention id15 t42 stream42 days None min None`, request(15, &SetRetention{Stream: 42})},
+	{`REQ SetHold id16 t42 stream42 "case-17" reason "Smith v. Jones"`,
+		request(16, &SetHold{Stream: 42, Name: "case-17", Reason: "Smith v. Jones"})},
+	{`REQ ReleaseHold id17 t42 stream42 "case-17"`, request(17, &ReleaseHold{Stream: 42, Name: "case-17"})},
+	{`REQ VerifyAudit id18 t42`, request(18, &VerifyAudit{})},
+	{`REQ Clock id19 t42`, request(19, &Clock{})},
+	{`REQ ConfirmClock id20 t42 wall 1700000000000000000`, request(20, &ConfirmClock{Wall: 1700000000000000000})},
 
 	{`RSP Error id3 OffsetMismatch "x" current Some(9) retryable false`,
 		response(3, &Error{Code: OffsetMismatch, Message: "x", CurrentOffset: Some(Offset(9))})},
@@ -83,4 +110,21 @@ var vectorsExtended = []struct {
 	{`RSP ListTenants id12 [2 "acme"] more false`,
 		response(12, &ListTenantsReply{Tenants: []TenantDescription{
 			{Tenant: 2, Name: "acme", Created: 1700000000000000000, Streams: 3, Position: 12}}})},
+	{`RSP Error id13 Held "x" extended`, response(13, &Error{Code: Held, Message: "x"}).with(extended)},
+	{`RSP Error id3 StreamDeleted "x" extended`, response(3, &Error{Code: StreamDeleted, Message: "x"}).with(extended)},
+	{`RSP DeleteStream id13 deleted true purge 1702592000000000000 position 13`,
+		response(13, &DeleteStreamReply{Deleted: true, PurgeDate: 1702592000000000000, Position: 13})},
+	{`RSP DeleteStream id13 deleted true purge never (no tail)`,
+		response(13, &DeleteStreamReply{Deleted: true, PurgeDate: math.MaxInt64})},
+	{`RSP UndeleteStream id14 restored true position 14`, response(14, &UndeleteStreamReply{Restored: true, Position: 14})},
+	{`RSP SetRetention id15 position 15`, response(15, &SetRetentionReply{Position: 15})},
+	{`RSP SetHold id16 position 16`, response(16, &SetHoldReply{Position: 16})},
+	{`RSP ReleaseHold id17 position 17`, response(17, &ReleaseHoldReply{Position: 17})},
+	{`RSP VerifyAudit id18 3 events hash 00..1f break None ""`, response(18, &VerifyAuditReply{Events: 3, Hash: testHash})},
+	{`RSP VerifyAudit id18 3 events hash 00..1f break Some(1) "x"`,
+		response(18, &VerifyAuditReply{Events: 3, Hash: testHash, Break: Some(Offset(1)), Message: "x"})},
+	{`RSP VerifyAudit id18 0 events hash "" break None ""`, response(18, &VerifyAuditReply{})},
+	{`RSP Clock id19 now 1700000000000000000 wall 1800000000000000000 trusted false`,
+		response(19, &ClockReply{Now: 1700000000000000000, Wall: 1800000000000000000})},
+	{`RSP ConfirmClock id20 now 1800000000000000000`, response(20, &ConfirmClockReply{Now: 1800000000000000000})},
 }

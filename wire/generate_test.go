@@ -99,11 +99,23 @@ func drawRequest(f Features) choice[*Request] {
 				maybe(t, drawU32), maybe(t, drawNumber[Time]), drawBool(t)}
 		},
 		func(t *rapid.T) RequestBody { return &Sync{} },
-		func(t *rapid.T) RequestBody { return &ListStreams{drawNumber[StreamID](t), drawU32(t)} },
+		func(t *rapid.T) RequestBody {
+			return &ListStreams{drawNumber[StreamID](t), drawU32(t), drawString(t), maybe(t, drawBool), drawBool(t)}
+		},
 		func(t *rapid.T) RequestBody { return &StreamInfo{drawNumber[StreamID](t), drawString(t)} },
+		func(t *rapid.T) RequestBody { return &DeleteStream{drawNumber[StreamID](t), maybe(t, drawU32)} },
+		func(t *rapid.T) RequestBody { return &UndeleteStream{drawNumber[StreamID](t)} },
+		func(t *rapid.T) RequestBody {
+			return &SetRetention{drawNumber[StreamID](t), maybe(t, drawU32), maybe(t, drawU32)}
+		},
+		func(t *rapid.T) RequestBody { return &SetHold{drawNumber[StreamID](t), drawString(t), drawString(t)} },
+		func(t *rapid.T) RequestBody { return &ReleaseHold{drawNumber[StreamID](t), drawString(t)} },
 		func(t *rapid.T) RequestBody { return &Ping{} },
 		func(t *rapid.T) RequestBody { return &CreateTenant{drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ListTenants{drawNumber[TenantID](t), drawU32(t)} },
+		func(t *rapid.T) RequestBody { return &VerifyAudit{} },
+		func(t *rapid.T) RequestBody { return &Clock{} },
+		func(t *rapid.T) RequestBody { return &ConfirmClock{drawNumber[Time](t)} },
 	}
 	return func(t *rapid.T) *Request {
 		return &Request{ID: drawNumber[uint64](t), Tenant: drawNumber[TenantID](t), Body: oneOf(t, body...)}
@@ -142,7 +154,12 @@ func drawError(f Features) choice[ResponseBody] {
 func drawStream(t *rapid.T) StreamDescription {
 	return StreamDescription{drawNumber[StreamID](t), drawString(t), drawClass(t), drawPlacement(t), maybe(t, drawU32),
 		drawNumber[Time](t), drawNumber[Offset](t), drawNumber[Offset](t), drawNumber[uint64](t),
-		maybe(t, drawNumber[Time]), maybe(t, drawNumber[Time]), drawBool(t), maybe(t, drawNumber[Time])}
+		maybe(t, drawNumber[Time]), maybe(t, drawNumber[Time]), drawBool(t), maybe(t, drawNumber[Time]), drawU32(t),
+		list(t, drawHold)}
+}
+
+func drawHold(t *rapid.T) HoldDescription {
+	return HoldDescription{drawString(t), drawString(t), drawNumber[Time](t)}
 }
 
 func drawTenant(t *rapid.T) TenantDescription {
@@ -173,9 +190,23 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody { return &SyncReply{drawBool(t)} },
 		func(t *rapid.T) ResponseBody { return &ListStreamsReply{list(t, drawStream), drawBool(t)} },
 		func(t *rapid.T) ResponseBody { return &StreamInfoReply{drawStream(t)} },
+		func(t *rapid.T) ResponseBody {
+			return &DeleteStreamReply{drawBool(t), drawNumber[Time](t), drawNumber[Position](t)}
+		},
+		func(t *rapid.T) ResponseBody { return &UndeleteStreamReply{drawBool(t), drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &SetRetentionReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &SetHoldReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &ReleaseHoldReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody { return &PingReply{} },
 		func(t *rapid.T) ResponseBody { return &CreateTenantReply{drawNumber[TenantID](t)} },
 		func(t *rapid.T) ResponseBody { return &ListTenantsReply{list(t, drawTenant), drawBool(t)} },
+		func(t *rapid.T) ResponseBody {
+			return &VerifyAuditReply{drawNumber[uint64](t), drawBytes(t), maybe(t, drawNumber[Offset]), drawString(t)}
+		},
+		func(t *rapid.T) ResponseBody {
+			return &ClockReply{drawNumber[Time](t), drawNumber[Time](t), drawBool(t)}
+		},
+		func(t *rapid.T) ResponseBody { return &ConfirmClockReply{drawNumber[Time](t)} },
 	}
 	return func(t *rapid.T) *Response {
 		return &Response{RequestID: drawNumber[uint64](t), Body: oneOf(t, body...)}

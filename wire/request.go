@@ -7,18 +7,29 @@ type Op uint32
 
 // The operations, by their variant index. Numbers between these belong to later features.
 const (
-	OpHandshake    Op = 0
-	OpCreateStream Op = 1
-	OpAppendEvents Op = 2
-	OpQuery        Op = 3
-	OpQueryAt      Op = 4
-	OpReadEvents   Op = 5
-	OpSync         Op = 6
-	OpListStreams  Op = 7
-	OpStreamInfo   Op = 8
-	OpPing         Op = 34
-	OpCreateTenant Op = 35
-	OpListTenants  Op = 36
+	OpHandshake      Op = 0
+	OpCreateStream   Op = 1
+	OpAppendEvents   Op = 2
+	OpQuery          Op = 3
+	OpQueryAt        Op = 4
+	OpReadEvents     Op = 5
+	OpSync           Op = 6
+	OpListStreams    Op = 7
+	OpStreamInfo     Op = 8
+	OpDeleteStream   Op = 9
+	OpUndeleteStream Op = 10
+	OpSetRetention   Op = 11
+	OpSetHold        Op = 12
+	OpReleaseHold    Op = 13
+	OpPing           Op = 34
+	OpCreateTenant   Op = 35
+	OpListTenants    Op = 36
+	OpVerifyAudit    Op = 37
+	OpClock          Op = 38
+	OpConfirmClock   Op = 39
+
+	// OpCount is more than the number of any operation.
+	OpCount = int(OpConfirmClock) + 1
 )
 
 // String returns the operation's name, as metrics show it.
@@ -42,12 +53,28 @@ func (o Op) String() string {
 		return "ListStreams"
 	case OpStreamInfo:
 		return "StreamInfo"
+	case OpDeleteStream:
+		return "DeleteStream"
+	case OpUndeleteStream:
+		return "UndeleteStream"
+	case OpSetRetention:
+		return "SetRetention"
+	case OpSetHold:
+		return "SetHold"
+	case OpReleaseHold:
+		return "ReleaseHold"
 	case OpPing:
 		return "Ping"
 	case OpCreateTenant:
 		return "CreateTenant"
 	case OpListTenants:
 		return "ListTenants"
+	case OpVerifyAudit:
+		return "VerifyAudit"
+	case OpClock:
+		return "Clock"
+	case OpConfirmClock:
+		return "ConfirmClock"
 	}
 	return fmt.Sprintf("Op(%d)", uint32(o))
 }
@@ -57,10 +84,11 @@ func (o Op) String() string {
 // Byte slices inside Body alias memory that the Session handed over with the request and never touches again, so they
 // may be kept, but not changed.
 type Request struct {
-	ID     uint64 // chosen by the client, echoed in the reply
-	Tenant TenantID
-	Body   RequestBody
-	Size   int // bytes of the payload it was decoded from; what back-pressure counts
+	ID       uint64 // chosen by the client, echoed in the reply
+	Tenant   TenantID
+	Body     RequestBody
+	Size     int      // bytes of the payload it was decoded from; what back-pressure counts
+	Features Features // what the client understands, of a decoded request
 }
 
 // RequestBody is one of the request messages below.
@@ -111,26 +139,66 @@ type QueryAt struct {
 
 // ReadEvents reads a stream from an offset. Reading stops once MaxBytes of event data is reached, so that the last
 // event may pass it.
+//
+// FromTimestamp moves the start: forward to the first event whose event time is at or after it, if that comes later than
+// FromOffset; backward to the event before that one, if that comes earlier.
 type ReadEvents struct {
 	Stream        StreamID
-	FromOffset    Offset
+	FromOffset    Offset // inclusive; backward, EndOffset is the last event
 	MaxBytes      uint64
 	MaxEvents     Option[uint32] // tail field
 	FromTimestamp Option[Time]   // tail field
-	Backward      bool           // tail field
+	Backward      bool           // tail field; newest first
 }
+
+// EndOffset is behind every event.
+const EndOffset Offset = 1<<64 - 1
 
 // Sync is answered once everything decided before it is on stable storage.
 type Sync struct{}
 
 // ListStreams lists a tenant's streams in the order of their ids.
 type ListStreams struct {
-	After StreamID // list streams with a greater id; 0 starts at the first
-	Limit uint32   // at most this many; 0 means MaxListPage
+	After   StreamID     // list streams with a greater id; 0 starts at the first
+	Limit   uint32       // at most this many; 0 means MaxListPage
+	Prefix  string       // tail field; only streams whose names begin with it, ignoring ASCII case
+	Deleted Option[bool] // tail field; only deleted streams, or only those that are not
+	System  bool         // tail field; the system's streams too
 }
 
 // StreamInfo asks about one stream, by name if Name is not empty, else by id.
 type StreamInfo struct {
+	Stream StreamID
+	Name   string
+}
+
+// DeleteStream deletes a stream softly: it refuses everything from then on, and is purged at its purge date. Deleting
+// it again changes nothing.
+type DeleteStream struct {
+	Stream            StreamID
+	RetentionOverride Option[uint32] // days until the purge, instead of the stream's own retention
+}
+
+// UndeleteStream brings a deleted stream back that is not purged yet.
+type UndeleteStream struct{ Stream StreamID }
+
+// SetRetention changes how long a stream's events are kept, counted from their event times.
+type SetRetention struct {
+	Stream  StreamID
+	Days    Option[uint32] // absent keeps events for ever; at least MinDays
+	MinDays Option[uint32] // the least that Days and the time until a purge may be; absent leaves it as it is
+}
+
+// SetHold puts a named legal hold on a stream: nothing is cut off or purged until it is released. Setting it again
+// changes nothing.
+type SetHold struct {
+	Stream StreamID
+	Name   string // under the rules of stream names
+	Reason string // for people, at most MaxReason bytes
+}
+
+// ReleaseHold ends a legal hold.
+type ReleaseHold struct {
 	Stream StreamID
 	Name   string
 }
@@ -147,18 +215,37 @@ type ListTenants struct {
 	Limit uint32   // at most this many; 0 means MaxListPage
 }
 
-func (*Handshake) Op() Op    { return OpHandshake }
-func (*CreateStream) Op() Op { return OpCreateStream }
-func (*AppendEvents) Op() Op { return OpAppendEvents }
-func (*Query) Op() Op        { return OpQuery }
-func (*QueryAt) Op() Op      { return OpQueryAt }
-func (*ReadEvents) Op() Op   { return OpReadEvents }
-func (*Sync) Op() Op         { return OpSync }
-func (*ListStreams) Op() Op  { return OpListStreams }
-func (*StreamInfo) Op() Op   { return OpStreamInfo }
-func (*Ping) Op() Op         { return OpPing }
-func (*CreateTenant) Op() Op { return OpCreateTenant }
-func (*ListTenants) Op() Op  { return OpListTenants }
+// VerifyAudit has the server check the hash chain of the tenant's audit stream.
+type VerifyAudit struct{}
+
+// Clock asks for the engine clock.
+type Clock struct{}
+
+// ConfirmClock says that the server's wall clock is right although the engine clock does not believe it.
+type ConfirmClock struct {
+	Wall Time // the wall clock that somebody has seen; it must still show about that
+}
+
+func (*Handshake) Op() Op      { return OpHandshake }
+func (*CreateStream) Op() Op   { return OpCreateStream }
+func (*AppendEvents) Op() Op   { return OpAppendEvents }
+func (*Query) Op() Op          { return OpQuery }
+func (*QueryAt) Op() Op        { return OpQueryAt }
+func (*ReadEvents) Op() Op     { return OpReadEvents }
+func (*Sync) Op() Op           { return OpSync }
+func (*ListStreams) Op() Op    { return OpListStreams }
+func (*StreamInfo) Op() Op     { return OpStreamInfo }
+func (*DeleteStream) Op() Op   { return OpDeleteStream }
+func (*UndeleteStream) Op() Op { return OpUndeleteStream }
+func (*SetRetention) Op() Op   { return OpSetRetention }
+func (*SetHold) Op() Op        { return OpSetHold }
+func (*ReleaseHold) Op() Op    { return OpReleaseHold }
+func (*Ping) Op() Op           { return OpPing }
+func (*CreateTenant) Op() Op   { return OpCreateTenant }
+func (*ListTenants) Op() Op    { return OpListTenants }
+func (*VerifyAudit) Op() Op    { return OpVerifyAudit }
+func (*Clock) Op() Op          { return OpClock }
+func (*ConfirmClock) Op() Op   { return OpConfirmClock }
 
 // DataClass says how sensitive a stream's events are.
 type DataClass uint32
@@ -169,6 +256,19 @@ const (
 	NonPHI
 	Deidentified
 )
+
+// String returns the class's name as the protocol writes it.
+func (c DataClass) String() string {
+	switch c {
+	case PHI:
+		return "PHI"
+	case NonPHI:
+		return "NonPHI"
+	case Deidentified:
+		return "Deidentified"
+	}
+	return fmt.Sprintf("DataClass(%d)", uint32(c))
+}
 
 // Placement says where a stream's events may be kept.
 type Placement struct {

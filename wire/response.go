@@ -59,19 +59,28 @@ type SyncReply struct{ Success bool }
 
 // StreamDescription is what ListStreams and StreamInfo tell of a stream.
 type StreamDescription struct {
-	Stream        StreamID
-	Name          string
-	Class         DataClass
-	Placement     Placement
-	RetentionDays Option[uint32]
-	Created       Time // commit time
-	OldestOffset  Offset
-	HeadOffset    Offset
-	Bytes         uint64       // event data, headers left out
-	FirstTime     Option[Time] // event time of the oldest event
-	LastTime      Option[Time] // event time of the newest event
-	Deleted       bool
-	PurgeDate     Option[Time]
+	Stream           StreamID
+	Name             string
+	Class            DataClass
+	Placement        Placement
+	RetentionDays    Option[uint32]
+	Created          Time // commit time
+	OldestOffset     Offset
+	HeadOffset       Offset
+	Bytes            uint64       // data of the events that can be read, headers left out
+	FirstTime        Option[Time] // event time of the oldest event
+	LastTime         Option[Time] // event time of the newest event
+	Deleted          bool
+	PurgeDate        Option[Time] // of a deleted stream
+	MinRetentionDays uint32
+	Holds            []HoldDescription // in the order in which they were set
+}
+
+// HoldDescription is what is told of a legal hold.
+type HoldDescription struct {
+	Name   string
+	Reason string
+	Set    Time // commit time
 }
 
 // ListStreamsReply is one page of streams.
@@ -82,6 +91,28 @@ type ListStreamsReply struct {
 
 // StreamInfoReply describes one stream.
 type StreamInfoReply struct{ Info StreamDescription }
+
+// DeleteStreamReply says until when the stream can be brought back.
+type DeleteStreamReply struct {
+	Deleted   bool
+	PurgeDate Time     // when its data is physically deleted; the greatest Time is never
+	Position  Position // tail field; the tenant's log, with the deletion
+}
+
+// UndeleteStreamReply says that the stream is there. Restored is false where it was not deleted.
+type UndeleteStreamReply struct {
+	Restored bool
+	Position Position
+}
+
+// SetRetentionReply acknowledges a change of retention.
+type SetRetentionReply struct{ Position Position }
+
+// SetHoldReply acknowledges a legal hold.
+type SetHoldReply struct{ Position Position }
+
+// ReleaseHoldReply acknowledges the end of a legal hold.
+type ReleaseHoldReply struct{ Position Position }
 
 // PingReply is a sign of life.
 type PingReply struct{}
@@ -104,15 +135,41 @@ type ListTenantsReply struct {
 	More    bool
 }
 
-func (*Error) isResponse()             {}
-func (*HandshakeReply) isResponse()    {}
-func (*CreateStreamReply) isResponse() {}
-func (*AppendEventsReply) isResponse() {}
-func (*QueryReply) isResponse()        {}
-func (*ReadEventsReply) isResponse()   {}
-func (*SyncReply) isResponse()         {}
-func (*ListStreamsReply) isResponse()  {}
-func (*StreamInfoReply) isResponse()   {}
-func (*PingReply) isResponse()         {}
-func (*CreateTenantReply) isResponse() {}
-func (*ListTenantsReply) isResponse()  {}
+// VerifyAuditReply is the verdict on a tenant's audit stream.
+type VerifyAuditReply struct {
+	Events  uint64         // how many events the stream has
+	Hash    []byte         // SHA-256 of the last one, which commits to all before it; empty without events
+	Break   Option[Offset] // the first event that is not what the chain says
+	Message string         // why, where Break is set
+}
+
+// ClockReply shows the engine clock.
+type ClockReply struct {
+	Now     Time // the engine clock
+	Wall    Time // the server's wall clock
+	Trusted bool // whether the engine clock follows the wall clock
+}
+
+// ConfirmClockReply shows the engine clock after a confirmation.
+type ConfirmClockReply struct{ Now Time }
+
+func (*Error) isResponse()               {}
+func (*HandshakeReply) isResponse()      {}
+func (*CreateStreamReply) isResponse()   {}
+func (*AppendEventsReply) isResponse()   {}
+func (*QueryReply) isResponse()          {}
+func (*ReadEventsReply) isResponse()     {}
+func (*SyncReply) isResponse()           {}
+func (*ListStreamsReply) isResponse()    {}
+func (*StreamInfoReply) isResponse()     {}
+func (*DeleteStreamReply) isResponse()   {}
+func (*UndeleteStreamReply) isResponse() {}
+func (*SetRetentionReply) isResponse()   {}
+func (*SetHoldReply) isResponse()        {}
+func (*ReleaseHoldReply) isResponse()    {}
+func (*PingReply) isResponse()           {}
+func (*CreateTenantReply) isResponse()   {}
+func (*ListTenantsReply) isResponse()    {}
+func (*VerifyAuditReply) isResponse()    {}
+func (*ClockReply) isResponse()          {}
+func (*ConfirmClockReply) isResponse()   {}

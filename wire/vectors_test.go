@@ -147,14 +147,14 @@ func (v vector) encode() []byte {
 	return AppendResponse(nil, v.response, v.features)
 }
 
-// decode decodes a payload as the kind of message that v is. It leaves out the size.
+// decode decodes a payload as the kind of message that v is. It leaves out what a request knows of its frame.
 func (v vector) decode(payload []byte) (any, error) {
 	if v.request == nil {
 		return DecodeResponse(payload, v.features)
 	}
 	r, err := DecodeRequest(payload, v.features)
 	if err == nil {
-		r.Size = 0
+		r.Size, r.Features = 0, Features{}
 	}
 	return r, err
 }

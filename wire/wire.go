@@ -21,6 +21,8 @@ const (
 	MaxListPage    = 1000     // elements in one page of a list
 	MaxName        = 256      // characters in the name of a stream, table or tenant
 	MaxParams      = 32_766   // parameters of one statement
+	MaxReason      = 1024     // bytes of the reason for a hold
+	MaxHolds       = 64       // legal holds on one stream
 )
 
 // Capabilities that a client may list in its handshake.
