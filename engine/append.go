@@ -11,8 +11,13 @@ import (
 // append appends a batch of events to a stream, all or nothing, in order.
 func (m *Machine) append(r *Request, b *wire.AppendEvents, fx []Effect) []Effect {
 	s := m.owned(r, b.Stream)
-	if s == nil {
+	switch {
+	case s == nil:
 		return m.missing(r, b.Stream, fx)
+	case s.system():
+		return m.denied(r, s, fx)
+	case s.deleted:
+		return m.gone(r, s, s.lsn, fx)
 	}
 	size, why := m.measure(b)
 	if why != "" {
@@ -21,11 +26,19 @@ func (m *Machine) append(r *Request, b *wire.AppendEvents, fx []Effect) []Effect
 	if s.tenant.health != sound {
 		return m.readOnly(r, s.tenant, fx)
 	}
+	if fx, done := m.again(r, b, s, fx); done {
+		return fx
+	}
 	if b.ExpectOffset.Set && b.ExpectOffset.Value != s.head {
 		return m.mismatch(r, b, s, fx)
 	}
+	if b.IdempotencyKey.Set {
+		if code, text, ok := m.limit(); !ok {
+			return m.refuse(r, code, s.lsn, fx, "%s", text)
+		}
+	}
 	n := seg.AppendOverhead(b.IdempotencyKey.Set) + size
-	if code, text, full := m.noRoom(n); full {
+	if code, text, full := m.noRoom(n, data); full {
 		return m.refuse(r, code, s.lsn, fx, "%s", text)
 	}
 	if m.log.flying != nil {
@@ -33,6 +46,9 @@ func (m *Machine) append(r *Request, b *wire.AppendEvents, fx []Effect) []Effect
 	}
 	first := s.head
 	m.logAppend(s, b, n)
+	if s.oldest == first {
+		m.watch(s)
+	}
 	m.stats.Appends++
 	m.stats.Events += uint64(len(b.Events))
 	m.stats.EventBytes += uint64(size - len(b.Events)*wire.EventOverhead)
@@ -53,8 +69,6 @@ func (m *Machine) measure(b *wire.AppendEvents) (size int, why string) {
 		return 0, fmt.Sprintf("the batch has %d events; at most %d are allowed, so split it", n, m.cfg.MaxBatchEvents)
 	case b.Timestamps.Set && len(b.Timestamps.Value) != n:
 		return 0, fmt.Sprintf("the batch has %d events and %d timestamps; give one for each event, or none", n, len(b.Timestamps.Value))
-	case b.IdempotencyKey.Set:
-		return 0, "idempotency keys are not available yet; append without one"
 	}
 	for _, e := range b.Events {
 		size += len(e)
@@ -93,10 +107,19 @@ func (m *Machine) logAppend(s *stream, b *wire.AppendEvents, n int) {
 		Kind: seg.KindAppend, Tenant: s.tenant.id, Stream: s.id, Position: s.tenant.position + 1,
 		First: s.head, Count: uint32(len(b.Events)),
 	}
+	if b.IdempotencyKey.Set {
+		rec.Flags |= seg.FlagKey
+	}
+	if b.Timestamps.Set {
+		rec.Flags |= seg.FlagTimed
+	}
 	batch, start := m.beginRecord(&rec, n)
 	p := batch.buf
 	p = binary.LittleEndian.AppendUint64(p, m.rng.Uint64())
 	p = binary.LittleEndian.AppendUint64(p, m.rng.Uint64())
+	if b.IdempotencyKey.Set {
+		p = append(p, b.IdempotencyKey.Value[:]...)
+	}
 	t := rec.Commit
 	for i, e := range b.Events {
 		if b.Timestamps.Set {
@@ -110,8 +133,7 @@ func (m *Machine) logAppend(s *stream, b *wire.AppendEvents, n int) {
 
 func (s *state) applyAppend(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 	events := r.Events()
-	first, _, ok := wire.NextEvent(events)
-	if r.Count == 0 || !ok {
+	if _, _, ok := wire.NextEvent(events); r.Count == 0 || !ok {
 		return fmt.Errorf("%w: append without events", errMisfit)
 	}
 	t, err := s.advance(r)
@@ -125,28 +147,45 @@ func (s *state) applyAppend(r *seg.Record, at seg.Extent, geo seg.Geometry) erro
 	if r.First != x.head && (!s.holed || r.First < x.head) {
 		return fmt.Errorf("%w: offset %d of stream %d after %d", errMisfit, r.First, r.Stream, x.head)
 	}
-	if r.First > x.head {
-		x.lost = append(x.lost, span{x.head, r.First})
+	x.extend(r, events, at, geo)
+	if r.Flags&seg.FlagKey != 0 {
+		s.remember(x, r)
 	}
-	if x.oldest == r.First {
-		x.firstTime = first.Timestamp
-	}
-	x.lastTime = wire.LastEventTime(events)
-	x.head = r.First + wire.Offset(r.Count)
-	x.bytes += r.DataBytes()
-	x.lsn = r.LSN
-	x.note(r.First, at, geo)
 	return nil
 }
 
+// extend adds the encoded events of a record, of which there is at least one, to a stream.
+func (s *stream) extend(r *seg.Record, events []byte, at seg.Extent, geo seg.Geometry) {
+	if r.First > s.head {
+		s.lost = append(s.lost, span{s.head, r.First})
+	}
+	first, rest, _ := wire.NextEvent(events)
+	if s.oldest == r.First {
+		s.firstTime = first.Timestamp
+	}
+	latest, size := first.Timestamp, uint64(len(first.Data))
+	for e, ok := first, true; len(rest) > 0; {
+		if e, rest, ok = wire.NextEvent(rest); !ok {
+			break
+		}
+		latest, size = max(latest, e.Timestamp), size+uint64(len(e.Data))
+	}
+	s.note(r.First, latest, at, geo)
+	s.lastTime = wire.LastEventTime(events)
+	s.head = r.First + wire.Offset(r.Count)
+	s.bytes += size
+	s.lsn = r.LSN
+}
+
 // note adds a record to the index: to its last entry, while that stays short and within its segment.
-func (s *stream) note(first wire.Offset, at seg.Extent, geo seg.Geometry) {
+func (s *stream) note(first wire.Offset, latest wire.Time, at seg.Extent, geo seg.Geometry) {
 	if n := len(s.index); n > 0 {
 		last := &s.index[n-1]
+		latest = max(latest, last.latest)
 		if at.End-last.at.Start <= entrySpan && geo.Segment(at.Start) == geo.Segment(last.at.Start) {
-			last.at.End = at.End
+			last.at.End, last.latest = at.End, latest
 			return
 		}
 	}
-	s.index = append(s.index, entry{first, at})
+	s.index = append(s.index, entry{first, s.bytes, latest, at})
 }

@@ -6,28 +6,35 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// The bodies of administrative entries are strings and numbers one after another: numbers little-endian, strings behind
-// a u32 length. They end with the actor: who asked, and from where.
+// The bodies of administrative entries are, behind their audit event, strings and numbers one after another: numbers
+// little-endian, strings behind a u32 length.
 //
-//	create tenant   name | actor
-//	create stream   name | class (4) | placement: global (1) region (4) custom | retention: set (1) days (4) | actor
-//	actor           principal | address
+//	create tenant    name
+//	create stream    name | class (4) | placement: global (1) region (4) custom | retention: set (1) days (4)
+//	delete stream    purge date (8)
+//	set retention    retention: set (1) days (4) | least days (4)
+//	set hold         name | reason
+//	release hold     name
+//	confirm clock    wall clock minus engine clock, if it was behind (8)
+//
+// Those of undelete, purge and refused access are empty. A format of version 1 has the principal and the address of who
+// asked at the end of the first two.
 func appendString(p []byte, s string) []byte {
 	return append(binary.LittleEndian.AppendUint32(p, uint32(len(s))), s...)
-}
-
-// appendActor appends who asked. Principals come with authentication; until then there is one without a name.
-func appendActor(p []byte, r *Request) []byte {
-	return appendString(appendString(p, ""), r.From)
 }
 
 func appendStreamSpec(p []byte, c *wire.CreateStream) []byte {
 	p = appendString(p, c.Name)
 	p = binary.LittleEndian.AppendUint32(p, uint32(c.Class))
 	p = appendPlacement(p, c.Placement)
-	p = appendBool(p, c.RetentionDays.Set)
-	return binary.LittleEndian.AppendUint32(p, c.RetentionDays.Value)
+	return appendOptU32(p, c.RetentionDays)
 }
+
+func appendOptU32(p []byte, o wire.Option[uint32]) []byte {
+	return putU32(appendBool(p, o.Set), o.Value)
+}
+
+func putU32(p []byte, n uint32) []byte { return binary.LittleEndian.AppendUint32(p, n) }
 
 func appendPlacement(p []byte, c wire.Placement) []byte {
 	p = appendBool(p, c.Global)
@@ -82,14 +89,19 @@ func (d *decoder) u64() uint64 {
 func (d *decoder) bool() bool     { return d.u8() == 1 }
 func (d *decoder) string() string { return string(d.take(uint64(d.u32()))) }
 
-func (d *decoder) actor() (principal, from string) { return d.string(), d.string() }
+func (d *decoder) optU32() wire.Option[uint32] {
+	o := wire.Option[uint32]{Set: d.bool(), Value: d.u32()}
+	if !o.Set {
+		o.Value = 0
+	}
+	return o
+}
 
 func (d *decoder) streamSpec() (c wire.CreateStream) {
 	c.Name = d.string()
 	c.Class = wire.DataClass(d.u32())
 	c.Placement = d.placement()
-	c.RetentionDays.Set = d.bool()
-	c.RetentionDays.Value = d.u32()
+	c.RetentionDays = d.optU32()
 	return c
 }
 

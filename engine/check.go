@@ -146,6 +146,9 @@ func (c *checker) snapshots() error {
 		if errors.Is(err, seg.ErrNewerFormat) || errors.Is(err, seg.ErrCrashed) {
 			return err
 		}
+		if errors.Is(err, seg.ErrOlderFormat) {
+			continue
+		}
 		if err != nil {
 			c.badSnapshot(lsn, err.Error())
 			continue
@@ -203,9 +206,10 @@ func (c *checker) entry(r *seg.Record, at seg.Extent) error {
 	c.takeHoles()
 	c.passSnapshots(r.LSN)
 	c.report.Entries++
-	if r.Kind == seg.KindCreateTenant {
+	switch {
+	case r.Kind == seg.KindCreateTenant:
 		c.tenants[r.Tenant] = sight{r.LSN, uint64(r.Position)}
-	} else {
+	case r.Position > 0:
 		c.sawTenant(r.Tenant, r.LSN, r.Position-1, r.Position)
 	}
 	switch r.Kind {
@@ -213,7 +217,11 @@ func (c *checker) entry(r *seg.Record, at seg.Extent) error {
 		c.streams[r.Stream] = sight{lsn: r.LSN}
 	case seg.KindAppend:
 		c.sawStream(r.Tenant, r.Stream, r.LSN, r.First, r.First+wire.Offset(r.Count))
-		c.events(r, at)
+		c.events(r, r.Stream, r.Events(), at)
+	}
+	if event, _, ok := r.AuditEvent(); ok {
+		c.sawStream(r.Tenant, auditStream(r.Tenant), r.LSN, r.First, r.First+1)
+		c.events(r, auditStream(r.Tenant), event, at)
 	}
 	c.compare(r.LSN)
 	return nil
@@ -232,18 +240,18 @@ func (c *checker) compare(lsn seg.LSN) {
 	}
 }
 
-// events verifies the events of an append.
-func (c *checker) events(r *seg.Record, at seg.Extent) {
-	p, next := r.Events(), r.First
+// events verifies the events that an entry adds to a stream.
+func (c *checker) events(r *seg.Record, stream wire.StreamID, p []byte, at seg.Extent) {
+	next := r.First
 	end := r.First + wire.Offset(r.Count)
 	for ; next < end; next++ {
 		e, rest, ok := wire.NextEvent(p)
 		if !ok || e.Offset != next {
-			c.badEvent(r, at, next, end, "its entry does not hold it")
+			c.badEvent(r.Tenant, stream, at, span{next, end}, "its entry does not hold it")
 			return
 		}
 		if crc32.ChecksumIEEE(e.Data) != e.Checksum {
-			c.badEvent(r, at, next, next+1, "its checksum is not that of its data")
+			c.badEvent(r.Tenant, stream, at, span{next, next + 1}, "its checksum is not that of its data")
 		}
 		c.report.Events++
 		c.report.EventBytes += int64(len(e.Data))
@@ -251,9 +259,9 @@ func (c *checker) events(r *seg.Record, at seg.Extent) {
 	}
 }
 
-func (c *checker) badEvent(r *seg.Record, at seg.Extent, from, to wire.Offset, detail string) {
+func (c *checker) badEvent(tenant wire.TenantID, stream wire.StreamID, at seg.Extent, lost span, detail string) {
 	f := Finding{Kind: BadEvent, Where: c.r.pieces([]seg.Extent{at}), Detail: detail}
-	f.tenant(r.Tenant).Streams = []StreamLoss{{Stream: r.Stream, From: from, To: to}}
+	f.tenant(tenant).Streams = []StreamLoss{{Stream: stream, From: lost.from, To: lost.to}}
 	c.add(f)
 }
 
@@ -310,7 +318,7 @@ func (c *checker) sawStream(tenant wire.TenantID, id wire.StreamID, lsn seg.LSN,
 		return
 	}
 	c.streams[id] = sight{lsn, uint64(to)}
-	if known && uint64(from) <= last.n {
+	if known && uint64(from) <= last.n || id >= systemStreams && from == 0 { // those have no making that could be lost
 		return
 	}
 	for _, f := range c.between(last.lsn, lsn) {
@@ -375,7 +383,7 @@ func (c *checker) finish(ended bool) *CheckReport {
 		c.name(&c.report.Findings[i])
 	}
 	c.report.LSN, c.report.Batches, c.report.LogBytes = c.r.state.lsn, c.r.report.Batches, c.r.report.Bytes
-	c.report.Tenants, c.report.Streams = len(c.r.state.order), len(c.r.state.streams)
+	c.report.Tenants, c.report.Streams = len(c.r.state.order), len(c.r.state.streams)-len(c.r.state.order)
 	return &c.report
 }
 

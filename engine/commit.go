@@ -80,7 +80,19 @@ func (m *Machine) after(lsn seg.LSN, e Effect, fx []Effect) []Effect {
 }
 
 // maxAdmin is more than what the entries of one request other than an append may take: names are limited.
-const maxAdmin = 2 << 10
+const maxAdmin = 16 << 10
+
+// purpose says what an entry is for. The last stretch of the space that is prepared is kept for what frees space, and for
+// what must be told: deletions, retention, holds and their releases, audit.
+type purpose uint8
+
+const (
+	data purpose = iota
+	admin
+)
+
+// reserve returns how many bytes of the last prepared segment are kept.
+func (l *commit) reserve() int64 { return l.geo.Up(min(256<<10, l.geo.SegmentSize/16)) }
 
 // maxEntry returns the most bytes that the entries of one request may take.
 func (m *Machine) maxEntry() int {
@@ -89,15 +101,19 @@ func (m *Machine) maxEntry() int {
 }
 
 // short reports that a record of n bytes would have to wait for the next segment, which is on its way.
-func (l *commit) short(n int) bool { return l.prepareErr == nil && !l.fits(n) }
+func (l *commit) short(n int) bool { return l.prepareErr == nil && !l.fits(n, data) }
 
 // fits reports whether a record of n bytes has room in segments that exist.
-func (l *commit) fits(n int) bool {
+func (l *commit) fits(n int, p purpose) bool {
 	at := l.next
 	if l.open != nil {
 		at = l.open.at + seg.Address(l.geo.BatchSize(len(l.open.buf)-seg.BatchHeader))
 	}
-	return l.geo.Segment(at) < l.last || l.left(at) >= l.geo.BatchSize(n)
+	kept := int64(0)
+	if p == data {
+		kept = l.reserve()
+	}
+	return l.geo.Segment(at) < l.last || l.left(at) >= l.geo.BatchSize(n)+kept
 }
 
 // left returns the bytes from an address to the end of its segment; none where the segment is not prepared.
@@ -219,7 +235,7 @@ func (m *Machine) forget() {
 func (m *Machine) mark(fx []Effect) []Effect {
 	l := &m.log
 	idle := l.flying == nil && l.open == nil
-	if !idle || l.marked == l.durable || wire.Span(m.clock.mono-l.wrote) < m.cfg.MarkAfter || !l.fits(0) {
+	if !idle || l.marked == l.durable || wire.Span(m.clock.mono-l.wrote) < m.cfg.MarkAfter || !l.fits(0, admin) {
 		return fx
 	}
 	m.cfg.hit(ProbeCommitMark)
@@ -294,7 +310,7 @@ func (m *Machine) prepare(fx []Effect) []Effect {
 	if l.preparing || m.geo.Segment(l.next) < l.last || (l.prepareErr != nil && m.clock.mono < l.retryAt) {
 		return fx
 	}
-	if l.preparedTo > 0 && l.next < l.prepareDue && l.prepareErr == nil && l.fits(m.maxEntry()) {
+	if l.preparedTo > 0 && l.next < l.prepareDue && l.prepareErr == nil && l.fits(m.maxEntry(), data) {
 		return fx
 	}
 	piece := m.geo.Up(max(1, m.geo.SegmentSize/preparePieces))
@@ -322,18 +338,21 @@ func (m *Machine) prepared(r prepareResult, fx []Effect) []Effect {
 }
 
 // noRoom says why a record of n bytes cannot be taken, as a code and a text; it returns false where it can.
-func (m *Machine) noRoom(n int) (wire.Code, string, bool) {
+func (m *Machine) noRoom(n int, p purpose) (wire.Code, string, bool) {
 	if most := m.geo.MaxRecords(); n > most {
 		return wire.InvalidRequest, fmt.Sprintf("the request takes %d bytes in the log, and a log segment of this server holds %d; send less at a time", n, most), true
 	}
-	if m.log.fits(n) {
+	if m.log.fits(n, p) {
+		if p == admin && !m.log.fits(n, data) {
+			m.cfg.hit(ProbeReserveUsed)
+		}
 		return 0, "", false
 	}
 	m.stats.Refused++
 	m.cfg.hit(ProbeStorageFull)
 	err := m.log.prepareErr
 	if err == nil || errors.Is(err, seg.ErrNoSpace) {
-		return wire.StorageFull, "the disk is full; reads go on, and appends will when space is freed", true
+		return wire.StorageFull, "the disk is full; reads and deletions go on, and appends will when space is freed", true
 	}
 	return wire.StorageError, "the next log segment cannot be made; see the server's log", true
 }

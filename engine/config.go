@@ -49,6 +49,17 @@ type Config struct {
 	// RestartLimit is the same forward across a restart.
 	RestartLimit wire.Span
 
+	// RetentionDay is how long a day of retention lasts. Only the simulator has shorter ones.
+	RetentionDay wire.Span
+	// RetentionGrain is how finely retention sees the engine clock: events expire at its multiples.
+	RetentionGrain wire.Span
+
+	// KeysPerStream is how many idempotency keys a stream remembers, KeyAge for how long, and Keys how many there are over
+	// all streams.
+	KeysPerStream int
+	KeyAge        wire.Span
+	Keys          int
+
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)
 }
@@ -68,5 +79,10 @@ func DefaultConfig() Config {
 		MarkAfter:      Second,
 		StepLimit:      Hour,
 		RestartLimit:   31 * Day,
+		RetentionDay:   Day,
+		RetentionGrain: Second,
+		KeysPerStream:  10_000,
+		KeyAge:         Day,
+		Keys:           250_000,
 	}
 }

@@ -17,15 +17,18 @@ type Machine struct {
 	clock clock
 	rng   *rand.ChaCha8
 
-	state  state
-	log    commit
-	reads  map[JobID]*read // waiting for their job
-	queued []*read         // waiting until fewer do
-	job    JobID           // the last one given
-	snap   snapshotting
-	slots  []replySlot // replies not handed out yet
-	stats  Stats
-	err    error // why it halted
+	state   state
+	log     commit
+	reads   map[JobID]*read         // waiting for their job
+	trims   map[wire.StreamID]*trim // searches for expired events under way
+	due     deadlines
+	refused []refusedAccess // of this minute
+	queued  []*read         // waiting until fewer do
+	job     JobID           // the last one given
+	snap    snapshotting
+	slots   []replySlot // replies not handed out yet
+	stats   Stats
+	err     error // why it halted
 }
 
 // Stats counts what the machine did since it was opened, and shows what it holds now.
@@ -40,6 +43,12 @@ type Stats struct {
 	DiskReads        uint64 // reads that needed a job
 	Snapshots        uint64
 	Refused          uint64 // for want of space
+	Duplicates       uint64 // appends answered from a stream's idempotency keys
+	Trims            uint64 // moves of a stream's oldest offset
+	Purges           uint64 // of deleted streams
+	EventsRemoved    uint64 // by both
+	BytesRemoved     uint64 // of event data, by both
+	RefusedAccesses  uint64 // told in audit streams
 
 	Tenants    int
 	Streams    int
@@ -50,6 +59,8 @@ type Stats struct {
 	Segment    uint64    // in use
 	ClockDoubt wire.Span // wall clock minus engine clock, while it is not believed
 	ReadOnly   int       // tenants that a hole in the log has made read-only
+	Keys       int       // idempotency keys remembered
+	Overdue    wire.Span // of the cut-off or purge that has waited longest
 	Trouble    error     // why the next log segment cannot be made, while that is so
 }
 
@@ -96,12 +107,28 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.listStreams(r, b, fx)
 	case *wire.StreamInfo:
 		return m.streamInfo(r, b, fx)
+	case *wire.DeleteStream:
+		return m.deleteStream(r, b, fx)
+	case *wire.UndeleteStream:
+		return m.undeleteStream(r, b, fx)
+	case *wire.SetRetention:
+		return m.setRetention(r, b, fx)
+	case *wire.SetHold:
+		return m.setHold(r, b, fx)
+	case *wire.ReleaseHold:
+		return m.releaseHold(r, b, fx)
 	case *wire.Ping:
 		return m.reply(r, &wire.PingReply{}, 0, fx)
 	case *wire.CreateTenant:
 		return m.createTenant(r, b, fx)
 	case *wire.ListTenants:
 		return m.listTenants(r, b, fx)
+	case *wire.VerifyAudit:
+		return m.verifyAudit(r, fx)
+	case *wire.Clock:
+		return m.showClock(r, fx)
+	case *wire.ConfirmClock:
+		return m.confirmClock(r, b, fx)
 	}
 	panic(fmt.Sprintf("engine: unknown request %T", r.Msg.Body))
 }
@@ -136,7 +163,11 @@ func (m *Machine) Now() wire.Time { return m.clock.now }
 // Stats returns the counters.
 func (m *Machine) Stats() Stats {
 	s := m.stats
-	s.Tenants, s.Streams = len(m.state.order), len(m.state.streams)
+	s.Tenants, s.Streams = len(m.state.order), len(m.state.streams)-len(m.state.order)
+	if m.state.tenants[serverTenant] != nil {
+		s.Tenants--
+	}
+	s.Keys, s.Overdue = m.state.keys, m.overdueSpan()
 	s.LSN, s.Durable = m.state.lsn, m.log.durable
 	s.Backlog, s.Memory = m.log.backlog, m.log.memoryBytes
 	s.Segment = m.geo.Segment(m.log.next)
@@ -151,7 +182,7 @@ func (m *Machine) Stats() Stats {
 
 func (m *Machine) advance(now Instant) {
 	doubted := m.clock.doubt != 0
-	m.clock.advance(now, &m.cfg)
+	m.clock.advance(now, m.state.skew, &m.cfg)
 	if doubts := m.clock.doubt != 0; doubts && !doubted {
 		m.cfg.hit(ProbeClockDoubted)
 	} else if doubted && !doubts {
@@ -161,6 +192,11 @@ func (m *Machine) advance(now Instant) {
 
 // tick lets time pass.
 func (m *Machine) tick(fx []Effect) []Effect {
+	fx = m.expire(fx)
+	m.tellRefusals()
+	if m.log.open != nil {
+		fx = m.endBatch(fx)
+	}
 	fx = m.mark(fx)
 	return m.prepare(fx)
 }
@@ -172,7 +208,7 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 	case snapshotResult:
 		return m.snapshotDone(r, fx)
 	case readResult:
-		return m.readDone(c.Job, r, fx)
+		return m.endBatch(m.readDone(c.Job, r, fx)) // it may have moved an oldest offset
 	}
 	panic(fmt.Sprintf("engine: unknown job result %T", c.Result))
 }

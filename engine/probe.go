@@ -42,6 +42,25 @@ const (
 	ProbeClockDoubted
 	ProbeClockTrustedAgain
 	ProbeIOFailed
+	ProbeStreamDeleted
+	ProbeUndeleted
+	ProbePurged
+	ProbeHeld
+	ProbeSystemStream
+	ProbeRefusalCoalesced
+	ProbeTrimmed
+	ProbeTrimStopped
+	ProbeTrimAwaited
+	ProbeDuplicateAppend
+	ProbeDuplicateOfUndurable
+	ProbeKeyReused
+	ProbeReserveUsed
+	ProbeClockConfirmed
+	ProbeReadBackward
+	ProbeReadBelowOldest
+	ProbeReadSought
+	ProbeReadDeletedMeanwhile
+	ProbeAuditVerified
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -87,6 +106,25 @@ var probeNames = [ProbeCount]string{
 	ProbeClockDoubted:              "clock-doubted",
 	ProbeClockTrustedAgain:         "clock-trusted-again",
 	ProbeIOFailed:                  "io-failed",
+	ProbeStreamDeleted:             "stream-deleted",
+	ProbeUndeleted:                 "undeleted",
+	ProbePurged:                    "purged",
+	ProbeHeld:                      "held",
+	ProbeSystemStream:              "system-stream",
+	ProbeRefusalCoalesced:          "refusal-coalesced",
+	ProbeTrimmed:                   "trimmed",
+	ProbeTrimStopped:               "trim-stopped",
+	ProbeTrimAwaited:               "trim-awaited",
+	ProbeDuplicateAppend:           "duplicate-append",
+	ProbeDuplicateOfUndurable:      "duplicate-of-undurable",
+	ProbeKeyReused:                 "key-reused",
+	ProbeReserveUsed:               "reserve-used",
+	ProbeClockConfirmed:            "clock-confirmed",
+	ProbeReadBelowOldest:           "read-below-oldest",
+	ProbeReadBackward:              "read-backward",
+	ProbeReadSought:                "read-sought",
+	ProbeReadDeletedMeanwhile:      "read-deleted-meanwhile",
+	ProbeAuditVerified:             "audit-verified",
 }
 
 func (c *Config) hit(p Probe) {

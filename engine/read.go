@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -17,7 +18,11 @@ type read struct {
 	after  seg.LSN     // what must be durable before the reply
 	// searched is where the read goes on in the log: jobs have taken what lies before it. It is where a batch begins.
 	searched seg.Address
-	trouble  error // the first that jobs met, in what the read wants or beside it
+	trouble  error                                      // the first that jobs met, in what the read wants or beside it
+	oldest   wire.Offset                                // the reply says so
+	now      wire.Time                                  // as retention sees the engine clock, when it was decided
+	back     bool                                       // newest first
+	then     func(wire.ResponseBody, []Effect) []Effect // takes the outcome, where it is not for a client
 	selection
 }
 
@@ -25,6 +30,7 @@ type read struct {
 type selection struct {
 	of        wire.StreamID
 	next      wire.Offset // the next event to take
+	low       wire.Offset // take none before it
 	end       wire.Offset // none from here on
 	maxData   uint64      // stop once so many bytes of data are taken
 	maxSize   int         // never take more encoded bytes than that
@@ -32,38 +38,118 @@ type selection struct {
 	data      uint64
 	out       wire.EventRange
 	full      bool // a limit has ended it
+
+	seeking   bool // pass over events until one is from since or later
+	since     wire.Time
+	only      bool      // end there
+	passed    uint64    // bytes of the stream's event data before next, while seeking
+	foundTime wire.Time // event time of the event that was sought
 }
 
 // maxReadSize leaves room in a frame for what surrounds the events.
 const maxReadSize = wire.MaxPayload - 256
 
-// read answers with the events from an offset on. Reading stops once max_bytes of data is reached.
+// read answers with the events from an offset on, or back from it. Reading stops once max_bytes of data is reached.
 func (m *Machine) read(r *Request, b *wire.ReadEvents, fx []Effect) []Effect {
 	s := m.owned(r, b.Stream)
 	if s == nil {
 		return m.missing(r, b.Stream, fx)
 	}
-	if b.FromTimestamp.Set || b.Backward {
-		return m.refuse(r, wire.InvalidRequest, s.lsn, fx, "reading from a timestamp or backward is not available yet; read forward from an offset")
+	if s.deleted {
+		return m.gone(r, s, s.lsn, fx)
 	}
-	rd := &read{req: r, stream: s, head: s.head, after: s.lsn, selection: selection{
-		of: s.id, next: b.FromOffset, end: s.head, maxData: b.MaxBytes, maxSize: maxReadSize,
-		maxEvents: int(b.MaxEvents.Or(wire.MaxPayload)),
-	}}
 	if s.lsn > m.log.durable {
 		m.cfg.hit(ProbeReadUndurable)
 	}
-	if b.FromOffset >= s.head || b.MaxBytes == 0 || rd.maxEvents == 0 {
-		m.cfg.hit(ProbeReadEmpty)
-		return m.readReply(rd, fx)
+	rd := m.reading(s, b.FromOffset, b.MaxBytes)
+	rd.req, rd.back, rd.maxEvents = r, b.Backward, int(b.MaxEvents.Or(wire.MaxPayload))
+	return m.startRead(rd, fx)
+}
+
+// reading returns a read of a stream as it is now.
+func (m *Machine) reading(s *stream, from wire.Offset, maxData uint64) *read {
+	return &read{stream: s, head: s.head, after: s.lsn, now: m.grain(), selection: selection{
+		of: s.id, next: from, low: s.oldest, end: s.head, maxData: maxData, maxSize: maxReadSize, maxEvents: wire.MaxPayload,
+	}}
+}
+
+// startRead begins a read, once what had expired when it was decided is cut off.
+func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
+	s := rd.stream
+	if s.deleted {
+		m.cfg.hit(ProbeReadDeletedMeanwhile)
+		return m.gone(rd.req, s, s.lsn, fx)
+	}
+	if m.overdue(s, rd.now) {
+		m.cfg.hit(ProbeTrimAwaited)
+		if t := m.trims[s.id]; t != nil {
+			t.waiting = append(t.waiting, rd)
+			return fx
+		}
+		// A search that ends at once finds the read in its list.
+		return m.trimFor(s, rd, fx)
+	}
+	rd.low, rd.after = max(rd.low, s.oldest), max(rd.after, s.lsn)
+	rd.oldest = rd.low
+	b := rd.req.Msg.Body.(*wire.ReadEvents)
+	switch {
+	case !rd.back && !rd.req.Msg.Features.RichEvents && rd.next < rd.low:
+		m.cfg.hit(ProbeReadBelowOldest)
+		return m.refuse(rd.req, wire.InvalidOffset, rd.after, fx, "offset %d is below the stream's oldest, %d, since retention removed what was before; read from there", rd.next, rd.low)
+	case rd.maxData == 0 || rd.maxEvents == 0:
+		return m.readNothing(rd, fx)
+	case b.FromTimestamp.Set:
+		return m.readSince(rd, b.FromTimestamp.Value, fx)
+	case rd.back:
+		return m.readBack(rd, fx)
+	}
+	if rd.next = max(rd.next, rd.low); rd.next >= rd.end {
+		return m.readNothing(rd, fx)
 	}
 	return m.readOn(rd, fx)
+}
+
+func (m *Machine) readNothing(rd *read, fx []Effect) []Effect {
+	m.cfg.hit(ProbeReadEmpty)
+	return m.readReply(rd, fx)
+}
+
+// readSince starts a read at the first event that is from an instant or later; backward, at the one before that.
+func (m *Machine) readSince(rd *read, since wire.Time, fx []Effect) []Effect {
+	m.cfg.hit(ProbeReadSought)
+	if !rd.back {
+		if rd.next = max(rd.next, rd.low); rd.next >= rd.end {
+			return m.readNothing(rd, fx)
+		}
+		rd.low = rd.next
+		if rd.seek(rd.stream, since); rd.next >= rd.end {
+			return m.readNothing(rd, fx)
+		}
+		return m.readOn(rd, fx)
+	}
+	sought := m.reading(rd.stream, rd.low, maxReadSize)
+	sought.low, sought.end, sought.head, sought.only = rd.low, rd.end, rd.head, true
+	sought.seek(rd.stream, since)
+	sought.then = func(b wire.ResponseBody, fx []Effect) []Effect {
+		if _, failed := b.(*wire.Error); failed {
+			return m.readEnd(rd, b, fx)
+		}
+		if sought.next <= rd.low {
+			return m.readNothing(rd, fx)
+		}
+		rd.next = min(rd.next, sought.next-1)
+		return m.readBack(rd, fx)
+	}
+	return m.readOn(sought, fx)
 }
 
 // readOn takes what is in memory, or starts a job for what is not, until the read is full or at its end.
 func (m *Machine) readOn(rd *read, fx []Effect) []Effect {
 	for !rd.done() {
-		if lost, ok := rd.stream.lostAt(rd.next); ok {
+		if lost, ok := rd.stream.lostAt(rd.next); ok && rd.seeking && (rd.then != nil || lost.to <= rd.low) {
+			rd.next = min(lost.to, rd.end) // what is lost has expired with what was before it
+			continue
+		} else if ok {
 			return m.readStopped(rd, fx, "events %d to %d are lost: the log is damaged there; read on from %d", lost.from, lost.to-1, lost.to)
 		}
 		before := rd.next
@@ -80,7 +166,7 @@ func (m *Machine) readOn(rd *read, fx []Effect) []Effect {
 				break
 			}
 		}
-		if rd.next == before {
+		if rd.next == before && !rd.done() {
 			return m.readMissed(rd, fx)
 		}
 	}
@@ -113,13 +199,16 @@ func (m *Machine) readDisk(rd *read, upto seg.Address, fx []Effect) []Effect {
 		return fx
 	}
 	index := rd.stream.locate(rd.next)
+	if rd.back {
+		index = rd.stream.index[:len(rd.stream.index)-len(index)+1]
+	}
 	if len(m.reads) == 0 {
 		m.reads = map[JobID]*read{}
 	}
 	m.cfg.hit(ProbeReadFromDisk)
 	m.stats.DiskReads++
 	id, fx := m.start("read", readJob{
-		geo: m.geo, store: m.store, from: rd.searched, upto: upto, sel: rd.selection,
+		geo: m.geo, store: m.store, from: rd.searched, upto: upto, back: rd.back, sel: rd.selection,
 		index: index[: len(index)-1 : len(index)-1], last: index[len(index)-1],
 	}, fx)
 	m.reads[id] = rd
@@ -134,6 +223,7 @@ type readJob struct {
 	last  entry       // the index's last element, which may
 	from  seg.Address // nothing before it
 	upto  seg.Address // nothing from here on
+	back  bool
 	sel   selection
 }
 
@@ -156,16 +246,25 @@ func (j readJob) Run(fs seg.Files) any {
 			result.trouble = err
 		}
 	}
-	for _, e := range append(slices.Clip(j.index), j.last) {
+	list := append(slices.Clip(j.index), j.last)
+	if j.back {
+		slices.Reverse(list)
+	}
+	for _, e := range list {
 		e.at = seg.Extent{Start: max(e.at.Start, j.from), End: min(e.at.End, j.upto)}
-		if e.at.Start >= e.at.End || j.sel.done() {
+		if e.at.Start >= e.at.End || j.sel.ended(j.back) {
 			continue
 		}
 		p, err := r.Read(e.at)
 		note(err)
 		before := j.sel.next
-		note(j.sel.take(seg.NewWalker(j.geo, j.store, p, e.at.Start, true)))
-		if j.sel.next > before {
+		w := seg.NewWalker(j.geo, j.store, p, e.at.Start, true)
+		if j.back {
+			note(j.sel.takeBack(w))
+		} else {
+			note(j.sel.take(w))
+		}
+		if j.sel.next != before {
 			result.across = result.across || from != 0 && j.geo.Segment(from) != j.geo.Segment(e.at.Start)
 			from = e.at.Start
 		}
@@ -185,11 +284,19 @@ func (m *Machine) readDone(id JobID, r readResult, fx []Effect) []Effect {
 	if rd.trouble == nil {
 		rd.trouble = r.trouble
 	}
-	fx = m.readOn(rd, fx)
+	if rd.back {
+		fx = m.readBackDone(rd, fx)
+	} else {
+		fx = m.readOn(rd, fx)
+	}
 	for len(m.queued) > 0 && len(m.reads) < m.cfg.MaxDiskReads {
 		next := m.queued[0]
 		m.queued = m.queued[1:]
-		fx = m.readOn(next, fx)
+		if next.back {
+			fx = m.readBack(next, fx)
+		} else {
+			fx = m.readOn(next, fx)
+		}
 	}
 	return fx
 }
@@ -211,7 +318,7 @@ func (m *Machine) readStopped(rd *read, fx []Effect, format string, args ...any)
 	if rd.out.Count > 0 {
 		return m.readReply(rd, fx)
 	}
-	return m.refuse(rd.req, wire.DataCorrupted, rd.after, fx, format, args...)
+	return m.readEnd(rd, &wire.Error{Code: wire.DataCorrupted, Message: fmt.Sprintf(format, args...)}, fx)
 }
 
 // readFailed ends a read that the disk refused, in the same way.
@@ -219,18 +326,32 @@ func (m *Machine) readFailed(rd *read, fx []Effect) []Effect {
 	if rd.out.Count > 0 {
 		return m.readReply(rd, fx)
 	}
-	return m.refuse(rd.req, wire.StorageError, rd.after, fx, "the disk cannot be read at event %d: %v", rd.next, rd.trouble)
+	return m.readEnd(rd, &wire.Error{
+		Code: wire.StorageError, Message: fmt.Sprintf("the disk cannot be read at event %d: %v", rd.next, rd.trouble),
+	}, fx)
 }
 
 func (m *Machine) readReply(rd *read, fx []Effect) []Effect {
 	if rd.full && rd.out.Count == rd.maxEvents {
 		m.cfg.hit(ProbeReadCutByEvents)
-	} else if rd.full {
+	} else if rd.full && !rd.only {
 		m.cfg.hit(ProbeReadCutByBytes)
 	}
-	b := &wire.ReadEventsReply{Events: rd.out, OldestOffset: rd.stream.oldest, HeadOffset: rd.head}
-	if rd.out.Count > 0 {
+	b := &wire.ReadEventsReply{Events: rd.out, OldestOffset: rd.oldest, HeadOffset: rd.head}
+	if rd.out.Count > 0 && !(rd.back && rd.next+1 == rd.low) {
 		b.NextOffset = wire.Some(rd.next)
+	}
+	return m.readEnd(rd, b, fx)
+}
+
+// readEnd hands the outcome of a read to whoever wants it. What is deleted by now is told to nobody.
+func (m *Machine) readEnd(rd *read, b wire.ResponseBody, fx []Effect) []Effect {
+	if rd.then != nil {
+		return rd.then(b, fx)
+	}
+	if s := rd.stream; s.deleted {
+		m.cfg.hit(ProbeReadDeletedMeanwhile)
+		return m.gone(rd.req, s, max(rd.after, s.lsn), fx)
 	}
 	return m.reply(rd.req, b, rd.after, fx)
 }
@@ -250,19 +371,56 @@ func (s *selection) take(w *seg.Walker) (damage error) {
 		if !ok {
 			return damage
 		}
-		if r.Kind == seg.KindAppend && r.Stream == s.of && r.First+wire.Offset(r.Count) > s.next {
+		if events := s.events(&r); events != nil && r.First+wire.Offset(r.Count) > s.next {
 			if r.First > s.next {
 				return damage // a hole lies between
 			}
-			s.record(&r)
+			s.record(&r, events)
 		}
 	}
 	return damage
 }
 
+// events returns the encoded events that a record adds to the stream, nil where it adds none.
+func (s *selection) events(r *seg.Record) []byte {
+	if r.Kind == seg.KindAppend && r.Stream == s.of {
+		return r.Events()
+	}
+	if s.of >= systemStreams && s.of == auditStream(r.Tenant) {
+		if event, _, ok := r.AuditEvent(); ok {
+			return event
+		}
+	}
+	return nil
+}
+
+// pass passes over the events of a record that are not from the instant that is sought, or later.
+func (s *selection) pass(r *seg.Record, p []byte) {
+	for range s.next - r.First {
+		_, p, _ = wire.NextEvent(p)
+	}
+	for len(p) > 0 && s.next < s.end {
+		e, rest, ok := wire.NextEvent(p)
+		if !ok {
+			return
+		}
+		if s.next >= s.low && e.Timestamp >= s.since {
+			s.seeking, s.full, s.foundTime = false, s.only, e.Timestamp
+			return
+		}
+		s.passed += uint64(len(e.Data))
+		s.next++
+		p = rest
+	}
+}
+
 // record takes events of one append: the whole of it where that stays below every limit, else one by one.
-func (s *selection) record(r *seg.Record) {
-	p := r.Events()
+func (s *selection) record(r *seg.Record, p []byte) {
+	if s.seeking {
+		if s.pass(r, p); s.seeking || s.full {
+			return
+		}
+	}
 	skip := s.next - r.First
 	for range skip {
 		_, p, _ = wire.NextEvent(p)

@@ -187,6 +187,9 @@ func (r *recovery) load() error {
 		if errors.Is(err, seg.ErrNewerFormat) || errors.Is(err, seg.ErrCrashed) {
 			return err
 		}
+		if errors.Is(err, seg.ErrOlderFormat) {
+			continue
+		}
 		if err == nil {
 			s := newState()
 			if next, clock, ok := s.restore(p); ok && s.lsn == lsn && s.plausible(next, r.man.Geometry) {
@@ -360,6 +363,7 @@ func (r *recovery) machine() *Machine {
 		},
 		snap: snapshotting{list: r.whole, due: r.start + seg.Address(r.cfg.SnapshotEvery)},
 	}
+	m.watchAll()
 	return m
 }
 

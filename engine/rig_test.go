@@ -121,9 +121,14 @@ func (r *rig) reply(e *engine.Reply) {
 
 // request asks for one operation of a tenant.
 func (r *rig) request(tenant wire.TenantID, body wire.RequestBody) {
+	r.ask(&wire.Request{Tenant: tenant, Body: body})
+}
+
+// ask asks for an operation.
+func (r *rig) ask(msg *wire.Request) {
 	before := r.m.Stats().LSN
 	r.seq++
-	msg := &wire.Request{ID: r.seq, Tenant: tenant, Body: body}
+	msg.ID = r.seq
 	r.due[r.seq] = 0
 	r.step(&engine.Request{Seq: r.seq, Msg: msg})
 	if after := r.m.Stats().LSN; after > before && !r.dead {
@@ -138,6 +143,17 @@ func (r *rig) request(tenant wire.TenantID, body wire.RequestBody) {
 func (r *rig) call(tenant wire.TenantID, body wire.RequestBody) wire.ResponseBody {
 	r.t.Helper()
 	r.request(tenant, body)
+	r.step(engine.EndBatch{})
+	if r.dead || r.last == nil || r.last.Seq != r.seq {
+		r.t.Fatalf("request %d has no reply", r.seq)
+	}
+	return r.last.Msg.Body
+}
+
+// callRich is call of a client that understands rich events.
+func (r *rig) callRich(tenant wire.TenantID, body wire.RequestBody) wire.ResponseBody {
+	r.t.Helper()
+	r.ask(&wire.Request{Tenant: tenant, Body: body, Features: wire.Features{RichEvents: true}})
 	r.step(engine.EndBatch{})
 	if r.dead || r.last == nil || r.last.Seq != r.seq {
 		r.t.Fatalf("request %d has no reply", r.seq)

@@ -44,7 +44,9 @@ func (p *play) run(c *script.Command) string {
 		if p.m.Full() {
 			return fmt.Sprintf("Request %d must wait", seq)
 		}
-		p.step(&engine.Request{Conn: 1, Seq: seq, From: "test", Msg: &wire.Request{ID: seq, Tenant: tenant, Body: r}})
+		p.step(&engine.Request{Conn: 1, Seq: seq, From: "test", Msg: &wire.Request{
+			ID: seq, Tenant: tenant, Body: r, Features: wire.Features{RichEvents: !c.Bool("plain")},
+		}})
 		return p.out.String()
 	}
 	switch c.Name {
@@ -104,10 +106,46 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 			Stream: wire.StreamID(c.Int("stream", 1)), FromOffset: wire.Offset(c.Int("from", 0)), MaxBytes: uint64(c.Int("bytes", 1<<20)),
 			Backward: c.Bool("backward"),
 		}
+		if c.Bool("audit") {
+			b.Stream = wire.StreamID(1<<63 + uint64(c.Int("tenant", 1)))
+		}
+		if c.Has("last") {
+			b.FromOffset = wire.EndOffset
+		}
+		if c.Has("since") {
+			b.FromTimestamp = wire.Some(wire.Time(c.Span("since", 0)))
+		}
 		if c.Has("events") {
 			b.MaxEvents = wire.Some(uint32(c.Int("events", 0)))
 		}
 		return b
+	case "delete":
+		b := &wire.DeleteStream{Stream: wire.StreamID(c.Int("stream", 1))}
+		if c.Has("days") {
+			b.RetentionOverride = wire.Some(uint32(c.Int("days", 0)))
+		}
+		return b
+	case "undelete":
+		return &wire.UndeleteStream{Stream: wire.StreamID(c.Int("stream", 1))}
+	case "retain":
+		b := &wire.SetRetention{Stream: wire.StreamID(c.Int("stream", 1))}
+		if c.Has("days") {
+			b.Days = wire.Some(uint32(c.Int("days", 0)))
+		}
+		if c.Has("least") {
+			b.MinDays = wire.Some(uint32(c.Int("least", 0)))
+		}
+		return b
+	case "hold":
+		return &wire.SetHold{Stream: wire.StreamID(c.Int("stream", 1)), Name: name(c), Reason: c.Text("reason", "")}
+	case "release":
+		return &wire.ReleaseHold{Stream: wire.StreamID(c.Int("stream", 1)), Name: name(c)}
+	case "verify-audit":
+		return &wire.VerifyAudit{}
+	case "clock":
+		return &wire.Clock{}
+	case "confirm-clock":
+		return &wire.ConfirmClock{Wall: p.now.Wall + wire.Time(c.Span("off", 0))}
 	case "sync":
 		return &wire.Sync{}
 	case "ping":
@@ -172,6 +210,9 @@ func (p *play) open(c *script.Command) {
 	cfg.Cache = c.Int("cache", 1<<20)
 	cfg.MaxDiskReads = c.Int("disk-reads", 10)
 	cfg.SnapshotEvery = int64(c.Int("snapshot", 1<<20))
+	cfg.RetentionDay = wire.Span(c.Span("day", 24*time.Hour))
+	cfg.KeysPerStream, cfg.Keys = c.Int("keys", 100), c.Int("all-keys", 100)
+	cfg.KeyAge = wire.Span(c.Span("key-age", time.Hour))
 	cfg.Dev = !c.Has("serve") || !c.Bool("serve")
 	p.manual = c.Text("jobs", "auto") == "manual"
 	p.now.Mono, p.jobs, p.upto = 0, nil, 0
@@ -354,7 +395,30 @@ func describeBody(body wire.ResponseBody) string {
 	case *wire.CreateStreamReply:
 		return fmt.Sprintf(" Stream:%d", b.Stream)
 	case *wire.AppendEventsReply:
-		return fmt.Sprintf(" First:%d Count:%d Position:%d At:%s", b.FirstOffset, b.Count, b.Position, clock(b.Timestamp))
+		s := fmt.Sprintf(" First:%d Count:%d Position:%d At:%s", b.FirstOffset, b.Count, b.Position, clock(b.Timestamp))
+		if b.Duplicate {
+			s += " Duplicate"
+		}
+		return s
+	case *wire.DeleteStreamReply:
+		return fmt.Sprintf(" Deleted:%t Purge:%s Position:%d", b.Deleted, clock(b.PurgeDate), b.Position)
+	case *wire.UndeleteStreamReply:
+		return fmt.Sprintf(" Restored:%t Position:%d", b.Restored, b.Position)
+	case *wire.SetRetentionReply:
+		return fmt.Sprintf(" Position:%d", b.Position)
+	case *wire.SetHoldReply:
+		return fmt.Sprintf(" Position:%d", b.Position)
+	case *wire.ReleaseHoldReply:
+		return fmt.Sprintf(" Position:%d", b.Position)
+	case *wire.VerifyAuditReply:
+		if b.Break.Set {
+			return fmt.Sprintf(" Events:%d Break:%d %q", b.Events, b.Break.Value, b.Message)
+		}
+		return fmt.Sprintf(" Events:%d Whole", b.Events)
+	case *wire.ClockReply:
+		return fmt.Sprintf(" Now:%s Wall:%s Trusted:%t", clock(b.Now), clock(b.Wall), b.Trusted)
+	case *wire.ConfirmClockReply:
+		return fmt.Sprintf(" Now:%s", clock(b.Now))
 	case *wire.ReadEventsReply:
 		return describeRead(b)
 	case *wire.SyncReply:
@@ -388,6 +452,15 @@ func describeStream(d *wire.StreamDescription) string {
 	s := fmt.Sprintf(" %d:%s[%d,%d) %dB", d.Stream, d.Name, d.OldestOffset, d.HeadOffset, d.Bytes)
 	if d.FirstTime.Set {
 		s += fmt.Sprintf(" %s–%s", clock(d.FirstTime.Value), clock(d.LastTime.Value))
+	}
+	if d.RetentionDays.Set {
+		s += fmt.Sprintf(" Days:%d", d.RetentionDays.Value)
+	}
+	for _, h := range d.Holds {
+		s += " Held:" + h.Name
+	}
+	if d.Deleted {
+		s += " Purge:" + clock(d.PurgeDate.Value)
 	}
 	return s
 }

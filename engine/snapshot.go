@@ -24,6 +24,8 @@ type capture struct {
 	clock      wire.Time
 	lastStream wire.StreamID
 	holed      bool
+	skew       wire.Span
+	limits     keyLimits
 	tenants    []tenant
 	streams    []stream // by tenant, ascending ids
 }
@@ -36,7 +38,7 @@ func (m *Machine) capture() *capture {
 
 func (s *state) capture() *capture {
 	c := &capture{
-		lsn: s.lsn, lastStream: s.lastStream, holed: s.holed,
+		lsn: s.lsn, lastStream: s.lastStream, holed: s.holed, skew: s.skew, limits: s.limits,
 		tenants: make([]tenant, 0, len(s.order)), streams: make([]stream, 0, len(s.streams)),
 	}
 	for _, t := range s.order {
@@ -122,11 +124,12 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 // count:
 //
 //	next address | clock
-//	lsn | last stream id | holed (1)
-//	tenants: id | name | created | position | commit | health (1)
-//	streams: id | tenant | name | class (4) | placement | created | oldest | head | bytes | first time | last time | lsn
-//	         | lost: from, to
-//	index of each stream: first offset, start, end
+//	lsn | last stream id | holed (1) | confirmed skew | limits of keys: per stream, age, total
+//	tenants: id | name | created | position | commit | health (1) | hash of the last audit event (32)
+//	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
+//	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to
+//	         | holds: name, reason, set | keys: key (16), digest (16), first, count, commit, position, lsn
+//	index of each stream: first offset, bytes before, latest event time, start, end
 func (c *capture) encode() []byte {
 	p := putNumbers(nil, uint64(c.next), uint64(c.clock))
 	p = c.encodeState(p)
@@ -134,10 +137,10 @@ func (c *capture) encode() []byte {
 		x := &c.streams[i]
 		p = putNumbers(p, uint64(len(x.index)+len(x.tail)))
 		for _, e := range x.index {
-			p = putNumbers(p, uint64(e.first), uint64(e.at.Start), uint64(e.at.End))
+			p = e.encode(p)
 		}
 		for _, e := range x.tail {
-			p = putNumbers(p, uint64(e.first), uint64(e.at.Start), uint64(e.at.End))
+			p = e.encode(p)
 		}
 	}
 	return p
@@ -147,12 +150,12 @@ func (c *capture) encode() []byte {
 func (c *capture) encodeState(p []byte) []byte {
 	p = putNumbers(p, uint64(c.lsn), uint64(c.lastStream))
 	p = appendBool(p, c.holed)
-	p = putNumbers(p, uint64(len(c.tenants)))
+	p = putNumbers(p, uint64(c.skew), c.limits.perStream, c.limits.age, c.limits.total, uint64(len(c.tenants)))
 	for i := range c.tenants {
 		t := &c.tenants[i]
 		p = appendString(putNumbers(p, uint64(t.id)), t.name)
 		p = putNumbers(p, uint64(t.created), uint64(t.position), uint64(t.commit))
-		p = append(p, byte(t.health))
+		p = append(append(p, byte(t.health)), t.chain[:]...)
 	}
 	p = putNumbers(p, uint64(len(c.streams)))
 	for i := range c.streams {
@@ -164,12 +167,17 @@ func (c *capture) encodeState(p []byte) []byte {
 func (s *stream) encode(p []byte) []byte {
 	p = appendString(putNumbers(p, uint64(s.id), uint64(s.tenant.id)), s.name)
 	p = appendPlacement(binary.LittleEndian.AppendUint32(p, uint32(s.class)), s.placement)
-	p = putNumbers(p, uint64(s.created), uint64(s.oldest), uint64(s.head), s.bytes,
+	p = putU32(appendOptU32(putNumbers(p, uint64(s.created)), s.retention), s.minRetention)
+	p = putNumbers(appendBool(p, s.deleted), uint64(s.purge), uint64(s.oldest), uint64(s.head), s.bytes, s.cut,
 		uint64(s.firstTime), uint64(s.lastTime), uint64(s.lsn), uint64(len(s.lost)))
 	for _, l := range s.lost {
 		p = putNumbers(p, uint64(l.from), uint64(l.to))
 	}
-	return p
+	p = putNumbers(p, uint64(len(s.holds)))
+	for _, h := range s.holds {
+		p = putNumbers(appendString(appendString(p, h.name), h.reason), uint64(h.set))
+	}
+	return s.keys.encode(p)
 }
 
 func putNumbers(p []byte, numbers ...uint64) []byte {
@@ -190,13 +198,15 @@ func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
 	d := decoder{p: p}
 	next, clock = seg.Address(d.u64()), wire.Time(d.u64())
 	s.lsn, s.lastStream, s.holed = seg.LSN(d.u64()), wire.StreamID(d.u64()), d.bool()
-	for range d.count(37) {
+	s.skew, s.limits = wire.Span(d.u64()), keyLimits{d.u64(), d.u64(), d.u64()}
+	for range d.count(37 + sha256.Size) {
 		t := &tenant{id: wire.TenantID(d.u64()), name: d.string(), created: wire.Time(d.u64()),
 			position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
+		copy(t.chain[:], d.take(sha256.Size))
 		s.addTenant(t)
 	}
 	var streams []*stream // in the order of the snapshot
-	for range d.count(93) {
+	for range d.count(134) {
 		x := s.decodeStream(&d)
 		if x == nil {
 			return 0, 0, false
@@ -204,11 +214,14 @@ func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
 		streams = append(streams, x)
 	}
 	for _, x := range streams {
-		x.index = make([]entry, d.count(24))
+		x.index = make([]entry, d.count(40))
 		for i := range x.index {
-			x.index[i] = entry{wire.Offset(d.u64()), seg.Extent{Start: seg.Address(d.u64()), End: seg.Address(d.u64())}}
+			x.index[i] = entry{
+				wire.Offset(d.u64()), d.u64(), wire.Time(d.u64()), seg.Extent{Start: seg.Address(d.u64()), End: seg.Address(d.u64())},
+			}
 		}
 	}
+	s.orderKeys()
 	return next, clock, !d.bad
 }
 
@@ -220,7 +233,7 @@ func (s *state) plausible(next seg.Address, geo seg.Geometry) bool {
 	}
 	streams := 0
 	for _, t := range s.order {
-		if t.health > holed {
+		if t.health > holed || t.audit == nil || t.audit.id != auditStream(t.id) {
 			return false
 		}
 		streams += len(t.streams)
@@ -234,7 +247,7 @@ func (s *state) plausible(next seg.Address, geo seg.Geometry) bool {
 }
 
 func (x *stream) plausible(s *state, next seg.Address, geo seg.Geometry) bool {
-	if x.lsn > s.lsn || x.oldest > x.head {
+	if x.lsn > s.lsn || x.oldest > x.head || x.cut > x.bytes || len(x.keys.place) != len(x.keys.list) {
 		return false
 	}
 	last := entry{}
@@ -251,14 +264,23 @@ func (x *stream) plausible(s *state, next seg.Address, geo seg.Geometry) bool {
 func (s *state) decodeStream(d *decoder) *stream {
 	x := &stream{id: wire.StreamID(d.u64()), tenant: s.tenants[wire.TenantID(d.u64())], name: d.string(),
 		class: wire.DataClass(d.u32()), placement: d.placement(), created: wire.Time(d.u64()),
-		oldest: wire.Offset(d.u64()), head: wire.Offset(d.u64()), bytes: d.u64(),
+		retention: d.optU32(), minRetention: d.u32(), deleted: d.bool(), purge: wire.Time(d.u64()),
+		oldest: wire.Offset(d.u64()), head: wire.Offset(d.u64()), bytes: d.u64(), cut: d.u64(),
 		firstTime: wire.Time(d.u64()), lastTime: wire.Time(d.u64()), lsn: seg.LSN(d.u64())}
 	for range d.count(16) {
 		x.lost = append(x.lost, span{wire.Offset(d.u64()), wire.Offset(d.u64())})
 	}
+	for range d.count(16) {
+		x.holds = append(x.holds, hold{name: d.string(), reason: d.string(), set: wire.Time(d.u64())})
+	}
+	x.keys.decode(d)
 	if d.bad || x.tenant == nil {
 		return nil
 	}
 	s.addStream(x)
 	return x
+}
+
+func (e entry) encode(p []byte) []byte {
+	return putNumbers(p, uint64(e.first), e.before, uint64(e.latest), uint64(e.at.Start), uint64(e.at.End))
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sort"
@@ -17,7 +18,11 @@ type state struct {
 	tenants    map[wire.TenantID]*tenant
 	order      []*tenant // ascending ids
 	streams    map[wire.StreamID]*stream
-	holed      bool // the log has had a hole, so that numbers may jump
+	holed      bool      // the log has had a hole, so that numbers may jump
+	skew       wire.Span // how far behind the engine clock the wall clock was when somebody confirmed it; at most 0
+	limits     keyLimits
+	keys       int      // idempotency keys in all windows
+	keyOrder   []keyRef // of all windows, oldest first; those that a window has dropped may still be in it
 }
 
 type tenant struct {
@@ -29,6 +34,8 @@ type tenant struct {
 	streams  []*stream          // ascending ids
 	names    map[string]*stream // by lower-case name
 	health   health
+	audit    *stream
+	chain    [sha256.Size]byte // hash of the last audit event
 }
 
 // health says what holes in the log mean for a tenant. A tenant that is not sound takes no writes.
@@ -41,28 +48,44 @@ const (
 )
 
 type stream struct {
-	id        wire.StreamID
-	tenant    *tenant
-	name      string
-	class     wire.DataClass
-	placement wire.Placement
-	created   wire.Time
-	oldest    wire.Offset // oldest <= head
-	head      wire.Offset
-	bytes     uint64    // of event data
-	firstTime wire.Time // event time of the oldest event; valid where oldest < head
-	lastTime  wire.Time // event time of the newest event
-	lsn       seg.LSN   // of the last entry about it
-	index     []entry   // ascending
-	tail      []entry   // in a capture: the last element of the index, which in the machine may change
-	lost      []span    // offsets whose events a hole in the log has swallowed, ascending
+	id           wire.StreamID
+	tenant       *tenant
+	name         string
+	class        wire.DataClass
+	placement    wire.Placement
+	created      wire.Time
+	retention    wire.Option[uint32] // days
+	minRetention uint32              // days; retention >= minRetention where set
+	holds        []hold
+	deleted      bool
+	purge        wire.Time   // of a deleted stream
+	oldest       wire.Offset // oldest <= head
+	head         wire.Offset
+	bytes        uint64    // of all event data that it ever had
+	cut          uint64    // of that, before the oldest event
+	firstTime    wire.Time // event time of the oldest event; valid where oldest < head
+	lastTime     wire.Time // event time of the newest event
+	lsn          seg.LSN   // of the last entry about it
+	keys         keyWindow
+	index        []entry // ascending
+	tail         []entry // in a capture: the last element of the index, which in the machine may change
+	lost         []span  // offsets whose events a hole in the log has swallowed, ascending
+
+	// Of the running machine alone:
+	watched   wire.Time // the deadline by which the tick looks at it; 0 without one
+	trimAfter wire.Time // not before then is it searched for expired events; 0 at any time
 }
+
+// system reports whether only the server writes the stream.
+func (s *stream) system() bool { return s.id >= systemStreams }
 
 // entry says where in the log the events from an offset on are: somewhere in the extent, among other records perhaps.
 // Elements of an index but the last never change, so that a job may hold on to them.
 type entry struct {
-	first wire.Offset
-	at    seg.Extent
+	first  wire.Offset
+	before uint64    // bytes of the stream's event data before it
+	latest wire.Time // the greatest event time up to its end
+	at     seg.Extent
 }
 
 // span is a range [from, to) of offsets.
@@ -85,13 +108,15 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		return fmt.Errorf("%w: entry %d after %d", errMisfit, r.LSN, s.lsn)
 	}
 	var err error
-	switch r.Kind {
-	case seg.KindCreateTenant:
-		err = s.applyCreateTenant(r)
-	case seg.KindCreateStream:
-		err = s.applyCreateStream(r)
-	case seg.KindAppend:
+	switch {
+	case r.Kind == seg.KindAppend:
 		err = s.applyAppend(r, at, geo)
+	case r.Kind == seg.KindTrim:
+		err = s.applyTrim(r)
+	case r.Kind == seg.KindLimits:
+		err = s.applyLimits(r)
+	case r.Kind.Act():
+		err = s.applyAct(r, at, geo)
 	default:
 		err = fmt.Errorf("%w: unknown kind %d", errMisfit, r.Kind)
 	}
@@ -118,7 +143,7 @@ func (s *state) advance(r *seg.Record) (*tenant, error) {
 	t := s.tenants[r.Tenant]
 	if t == nil && s.holed {
 		t = &tenant{id: r.Tenant, name: fmt.Sprintf("$recovered-%d", r.Tenant), created: r.Commit}
-		s.addTenant(t)
+		s.newTenant(t)
 	}
 	switch {
 	case t == nil:

@@ -17,64 +17,78 @@ func (m *Machine) createStream(r *Request, b *wire.CreateStream, fx []Effect) []
 	if n := len(b.Placement.Region.Custom); n > wire.MaxName {
 		return m.refuse(r, wire.InvalidRequest, 0, fx, "the region's name has %d bytes; at most %d are allowed", n, wire.MaxName)
 	}
-	if b.RetentionDays.Set {
-		return m.refuse(r, wire.InvalidRequest, 0, fx, "retention is not available yet; create the stream without retention_days")
+	if why := badRetention(b.RetentionDays, 0); why != "" {
+		return m.refuse(r, wire.InvalidRequest, 0, fx, "%s", why)
 	}
-	t := m.state.tenants[r.Msg.Tenant]
-	if t == nil && !(m.cfg.Dev && r.Msg.Tenant != 0) {
+	id := r.Msg.Tenant
+	t := m.state.tenants[id]
+	if id == serverTenant || id > maxTenant || t == nil && !m.cfg.Dev {
 		return m.noTenant(r, fx)
 	}
 	if t != nil && t.health != sound {
 		return m.readOnly(r, t, fx)
 	}
 	if t != nil {
-		if s := t.stream(b.Name); s != nil {
-			m.cfg.hit(ProbeDuplicateStream)
-			return m.refuse(r, wire.StreamAlreadyExists, s.lsn, fx, "stream %q exists with id %d; names are unique ignoring case", s.name, s.id)
+		if s := m.named(t, b.Name); s != nil {
+			return m.taken(r, s, fx)
 		}
 	}
-	rec := seg.Record{Kind: seg.KindCreateStream, Tenant: r.Msg.Tenant, Stream: m.state.lastStream + 1, Position: 1}
-	body := appendActor(appendStreamSpec(nil, b), r)
-	room := seg.RecordHeader + len(body)
+	a := newStreamAct(r, m.state.lastStream+1, b)
+	room := m.actSize(a)
 	if t == nil {
-		// The tenant's own entry is no longer than that, and the two may come to lie in two batches.
-		room += seg.RecordHeader + len(body) + len(firstUseName) + m.geo.Align
+		room += m.actSize(newTenantAct(r, id, firstUseName)) + m.geo.Align // the two may come to lie in two batches
 	}
-	if code, text, full := m.noRoom(room); full {
+	if code, text, full := m.noRoom(room, data); full {
 		return m.refuse(r, code, m.state.lsn, fx, "%s", text)
 	}
 	if t == nil {
 		m.cfg.hit(ProbeTenantByFirstUse)
-		m.addTenant(r, r.Msg.Tenant, firstUseName)
-		t = m.state.tenants[r.Msg.Tenant]
+		m.decideAct(newTenantAct(r, id, firstUseName))
 	}
-	rec.Position = t.position + 1
-	m.decide(&rec, body)
-	return m.reply(r, &wire.CreateStreamReply{Stream: rec.Stream}, m.state.lsn, fx)
+	m.decideAct(a)
+	return m.reply(r, &wire.CreateStreamReply{Stream: a.stream}, m.state.lsn, fx)
+}
+
+func newStreamAct(r *Request, id wire.StreamID, b *wire.CreateStream) *act {
+	detail := struct {
+		Class string  `json:"data_class"`
+		Days  *uint32 `json:"retention_days"`
+	}{b.Class.String(), optional(b.RetentionDays)}
+	return &act{
+		kind: seg.KindCreateStream, verb: "stream.create", from: r.From, tenant: r.Msg.Tenant, stream: id, name: b.Name, detail: detail,
+		fields: appendStreamSpec(nil, b),
+	}
+}
+
+// taken refuses to make a stream whose name another one has.
+func (m *Machine) taken(r *Request, s *stream, fx []Effect) []Effect {
+	m.cfg.hit(ProbeDuplicateStream)
+	if s.deleted {
+		return m.refuse(r, wire.StreamAlreadyExists, s.lsn, fx, "stream %q with id %d is deleted and keeps its name until it is purged %s", s.name, s.id, purgeText(s.purge))
+	}
+	return m.refuse(r, wire.StreamAlreadyExists, s.lsn, fx, "stream %q exists with id %d; names are unique ignoring case", s.name, s.id)
 }
 
 // firstUseName is the name of a tenant that nobody created.
 const firstUseName = "dev"
 
-func (s *state) applyCreateStream(r *seg.Record) error {
-	d := decoder{p: r.Body}
+func (s *state) applyCreateStream(r *seg.Record, t *tenant, d *decoder) error {
 	spec := d.streamSpec()
-	d.actor()
-	t, err := s.advance(r)
-	if err != nil {
-		return err
-	}
 	if d.bad || s.streams[r.Stream] != nil || t.stream(spec.Name) != nil {
 		return errMisfit
 	}
 	s.addStream(&stream{
-		id: r.Stream, tenant: t, name: spec.Name, class: spec.Class, placement: spec.Placement, created: r.Commit, lsn: r.LSN,
+		id: r.Stream, tenant: t, name: spec.Name, class: spec.Class, placement: spec.Placement, retention: spec.RetentionDays, created: r.Commit, lsn: r.LSN,
 	})
 	return nil
 }
 
 func (s *state) addStream(x *stream) {
-	s.lastStream = max(s.lastStream, x.id)
+	if x.system() {
+		x.tenant.audit = x
+	} else {
+		s.lastStream = max(s.lastStream, x.id)
+	}
 	s.streams[x.id] = x
 	x.tenant.streams = slices.Insert(x.tenant.streams, x.tenant.after(x.id), x)
 	x.tenant.names[fold(x.name)] = x
@@ -86,13 +100,19 @@ func (m *Machine) listStreams(r *Request, b *wire.ListStreams, fx []Effect) []Ef
 	if t == nil {
 		return m.noTenant(r, fx)
 	}
-	rest := t.streams[t.after(b.After):]
-	n := page(b.Limit, len(rest))
-	list := make([]wire.StreamDescription, n)
-	for i, s := range rest[:n] {
-		list[i] = s.describe()
+	reply := &wire.ListStreamsReply{}
+	limit, prefix := page(b.Limit, wire.MaxListPage), fold(b.Prefix)
+	for _, s := range t.streams[t.after(b.After):] {
+		if s.system() && !b.System || b.Deleted.Set && s.deleted != b.Deleted.Value || !strings.HasPrefix(fold(s.name), prefix) {
+			continue
+		}
+		if len(reply.Streams) == limit {
+			reply.More = true
+			break
+		}
+		reply.Streams = append(reply.Streams, s.describe())
 	}
-	return m.reply(r, &wire.ListStreamsReply{Streams: list, More: n < len(rest)}, m.state.lsn, fx)
+	return m.reply(r, reply, m.state.lsn, fx)
 }
 
 // streamInfo describes one stream, by name or id.
@@ -101,15 +121,16 @@ func (m *Machine) streamInfo(r *Request, b *wire.StreamInfo, fx []Effect) []Effe
 	if t == nil {
 		return m.noTenant(r, fx)
 	}
-	s := m.state.streams[b.Stream]
-	if b.Name != "" {
-		s = t.stream(b.Name)
-	}
-	if s == nil || s.tenant != t {
-		if b.Name != "" {
-			return m.refuse(r, wire.StreamNotFound, m.state.lsn, fx, "stream %q does not exist in tenant %d", clip(b.Name), t.id)
+	if b.Name == "" {
+		s := m.owned(r, b.Stream)
+		if s == nil {
+			return m.missing(r, b.Stream, fx)
 		}
-		return m.noStream(r, b.Stream, fx)
+		return m.reply(r, &wire.StreamInfoReply{Info: s.describe()}, s.lsn, fx)
+	}
+	s := m.named(t, b.Name)
+	if s == nil {
+		return m.refuse(r, wire.StreamNotFound, m.state.lsn, fx, "stream %q does not exist in tenant %d", clip(b.Name), t.id)
 	}
 	return m.reply(r, &wire.StreamInfoReply{Info: s.describe()}, s.lsn, fx)
 }
@@ -117,7 +138,11 @@ func (m *Machine) streamInfo(r *Request, b *wire.StreamInfo, fx []Effect) []Effe
 func (s *stream) describe() wire.StreamDescription {
 	d := wire.StreamDescription{
 		Stream: s.id, Name: s.name, Class: s.class, Placement: s.placement, Created: s.created,
-		OldestOffset: s.oldest, HeadOffset: s.head, Bytes: s.bytes,
+		RetentionDays: s.retention, MinRetentionDays: s.minRetention, Holds: s.describeHolds(),
+		OldestOffset: s.oldest, HeadOffset: s.head, Bytes: s.bytes - s.cut, Deleted: s.deleted,
+	}
+	if s.deleted {
+		d.PurgeDate = wire.Some(s.purge)
 	}
 	if s.oldest < s.head {
 		d.FirstTime, d.LastTime = wire.Some(s.firstTime), wire.Some(s.lastTime)
@@ -125,12 +150,34 @@ func (s *stream) describe() wire.StreamDescription {
 	return d
 }
 
-// owned finds the stream that a request may touch: a stream of another tenant is not found.
+// owned finds the stream that a request may touch: a stream of another tenant is not found. One whose purge date has come
+// is purged at that.
 func (m *Machine) owned(r *Request, id wire.StreamID) *stream {
-	if s := m.state.streams[id]; s != nil && s.tenant.id == r.Msg.Tenant {
-		return s
+	s := m.state.streams[id]
+	if s == nil {
+		return nil
 	}
-	return nil
+	if s.tenant.id != r.Msg.Tenant {
+		m.auditRefusal(r, "stream of another tenant")
+		return nil
+	}
+	return m.present(s)
+}
+
+// named finds a tenant's stream by name, in the same way.
+func (m *Machine) named(t *tenant, name string) *stream {
+	s := t.stream(name)
+	if s == nil {
+		return nil
+	}
+	return m.present(s)
+}
+
+func (m *Machine) present(s *stream) *stream {
+	if m.purgeDue(s) && m.purge(s) {
+		return nil
+	}
+	return s
 }
 
 // missing refuses a request about a stream that owned did not find.

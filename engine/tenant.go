@@ -9,8 +9,8 @@ import (
 // createTenant makes the tenant that the request names. Making it again under the same name changes nothing.
 func (m *Machine) createTenant(r *Request, b *wire.CreateTenant, fx []Effect) []Effect {
 	id := r.Msg.Tenant
-	if id == 0 {
-		return m.refuse(r, wire.InvalidRequest, 0, fx, "tenant 0 cannot exist; choose an id from 1 on")
+	if id == serverTenant || id > maxTenant {
+		return m.refuse(r, wire.InvalidRequest, 0, fx, "tenant %d cannot exist; choose an id from 1 to %d", id, uint64(maxTenant))
 	}
 	if why := badName(b.Name); why != "" {
 		return m.refuse(r, wire.InvalidRequest, 0, fx, "tenant name: %s", why)
@@ -21,21 +21,17 @@ func (m *Machine) createTenant(r *Request, b *wire.CreateTenant, fx []Effect) []
 		}
 		return m.refuse(r, wire.InvalidRequest, m.state.lsn, fx, "tenant %d exists under the name %q; choose another id", id, t.name)
 	}
-	if code, text, ok := m.addTenant(r, id, b.Name); !ok {
+	if code, text, ok := m.carryOut(newTenantAct(r, id, b.Name)); !ok {
 		return m.refuse(r, code, 0, fx, "%s", text)
 	}
 	return m.reply(r, &wire.CreateTenantReply{Tenant: id}, m.state.lsn, fx)
 }
 
-// addTenant decides a new tenant into the log. It returns false and why where there is no room.
-func (m *Machine) addTenant(r *Request, id wire.TenantID, name string) (wire.Code, string, bool) {
-	body := appendActor(appendString(nil, name), r)
-	n := seg.RecordHeader + len(body)
-	if code, text, full := m.noRoom(n); full {
-		return code, text, false
-	}
-	m.decide(&seg.Record{Kind: seg.KindCreateTenant, Tenant: id}, body)
-	return 0, "", true
+func newTenantAct(r *Request, id wire.TenantID, name string) *act {
+	detail := struct {
+		Name string `json:"name"`
+	}{name}
+	return &act{kind: seg.KindCreateTenant, verb: "tenant.create", from: r.From, tenant: id, detail: detail, fields: appendString(nil, name)}
 }
 
 // decide puts an entry with a ready body into the log and applies it.
@@ -45,15 +41,22 @@ func (m *Machine) decide(r *seg.Record, body []byte) {
 	m.finishRecord(r, b, start)
 }
 
-func (s *state) applyCreateTenant(r *seg.Record) error {
-	d := decoder{p: r.Body}
+func (s *state) applyCreateTenant(r *seg.Record, d *decoder) (*tenant, error) {
 	name := d.string()
-	d.actor()
 	if d.bad || s.tenants[r.Tenant] != nil {
-		return errMisfit
+		return nil, errMisfit
 	}
-	s.addTenant(&tenant{id: r.Tenant, name: name, created: r.Commit, commit: r.Commit})
-	return nil
+	t := &tenant{id: r.Tenant, name: name, created: r.Commit, commit: r.Commit}
+	s.newTenant(t)
+	return t, nil
+}
+
+// newTenant adds a tenant and its system streams.
+func (s *state) newTenant(t *tenant) {
+	s.addTenant(t)
+	s.addStream(&stream{
+		id: auditStream(t.id), tenant: t, name: auditName, class: wire.NonPHI, placement: wire.Placement{Global: true}, created: t.created, lsn: s.lsn + 1,
+	})
 }
 
 func (s *state) addTenant(t *tenant) {
@@ -72,7 +75,7 @@ func (m *Machine) listTenants(r *Request, b *wire.ListTenants, fx []Effect) []Ef
 	list := make([]wire.TenantDescription, n)
 	for i, t := range rest[:n] {
 		list[i] = wire.TenantDescription{
-			Tenant: t.id, Name: t.name, Created: t.created, Streams: uint64(len(t.streams)), Position: t.position,
+			Tenant: t.id, Name: t.name, Created: t.created, Streams: uint64(len(t.streams) - 1), Position: t.position,
 		}
 	}
 	return m.reply(r, &wire.ListTenantsReply{Tenants: list, More: n < len(rest)}, m.state.lsn, fx)

@@ -190,8 +190,14 @@ func TestDocumentedBodiesAreTheCode(t *testing.T) {
 	if len(event) != 8+8+4+8+4 || event[0] != 1 || event[8] != 4 || string(event[16:20]) != "data" || event[20] != 2 {
 		t.Errorf("an event is %x", event)
 	}
-	for i, kind := range []seg.Kind{seg.KindCreateTenant, seg.KindCreateStream, seg.KindAppend} {
-		p.says(t, fmt.Sprintf("%d %s", kind, []string{"create tenant", "create stream", "append"}[i]))
+	for i, name := range []string{
+		"create tenant", "create stream", "append", "delete stream", "undelete stream", "purge stream", "set retention", "set hold",
+		"release hold", "confirm clock", "refused access", "trim", "limits",
+	} {
+		p.says(t, fmt.Sprintf("%d %s", i+1, name))
+		if acts := seg.Kind(i + 1).Act(); acts != (name != "append" && name != "trim" && name != "limits") {
+			t.Errorf("an entry to %s is an act: %t", name, acts)
+		}
 	}
 }
 
@@ -236,9 +242,12 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 	d := &driver{m: m, fs: fs, log: seg.NewLog(fs, cfg.Geometry)}
 	d.step(t, &engine.Request{Msg: &wire.Request{Tenant: 5, Body: &wire.CreateStream{
 		Name: "orders", Class: wire.Deidentified, Placement: wire.Placement{Region: wire.Region{Kind: wire.RegionCustom, Custom: "here"}},
+		RetentionDays: wire.Some(uint32(7)),
 	}}})
+	d.step(t, &engine.Request{Msg: &wire.Request{Tenant: 5, Body: &wire.SetHold{Stream: 1, Name: "case", Reason: "why"}}})
 	d.step(t, &engine.Request{Msg: &wire.Request{Tenant: 5, Body: &wire.AppendEvents{
 		Stream: 1, Events: [][]byte{[]byte("abc"), []byte("de")}, Timestamps: wire.Some([]wire.Time{70, 80}),
+		IdempotencyKey: wire.Some(wire.Key{1, 2, 3}),
 	}}})
 	d.step(t, engine.EndBatch{})
 
@@ -252,23 +261,26 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 		t.Errorf("%d bytes are left", len(x.rest))
 	}
 	// One batch, in segment 0: its records lie behind its header, the append last.
-	appendSize := seg.AppendOverhead(false) + 2*wire.EventOverhead + 5
+	appendSize := seg.AppendOverhead(true) + 2*wire.EventOverhead + 5
 	for field, want := range map[string]string{
-		"next address": "1024", "clock": "1000", "lsn": "3", "last stream": "1", "holed": "0",
-		"tenant": "1", "tenant id": "5", "tenant name": "dev", "tenant created": "1000", "tenant position": "2", "tenant commit": "1000",
-		"tenant health": "0",
-		"stream":        "1", "stream id": "1", "of tenant": "5", "stream name": "orders", "class": "2", "global": "0", "region": "2",
+		"next address": "2048", "clock": "1000", "lsn": "5", "last stream": "1", "holed": "0",
+		"tenant": "1", "tenant id": "5", "tenant name": "dev", "tenant created": "1000", "tenant position": "3", "tenant commit": "1000",
+		"tenant health": "0", "skew": "0", "keys of a stream": "10000", "age of keys": fmt.Sprint(int64(engine.Day)), "keys of all": "250000",
+		"stream": "2", "stream id": "1", "retention set": "1", "retention days": "7", "least days": "0", "deleted": "0", "purge date": "0",
+		"cut": "0", "hold": "1", "hold name": "case", "reason": "why", "set": "1000", "key": "1", "key first": "0", "key count": "2",
+		"key commit": "1000", "key position": "3", "key lsn": "5", "before": "0", "latest": "80", "of tenant": "5", "stream name": "orders", "class": "2", "global": "0", "region": "2",
 		"custom region": "here", "created": "1000", "oldest": "0", "head": "2", "bytes": "5", "first time": "70", "last time": "80",
-		"stream lsn": "3", "lost": "0", "index": "1", "first": "0", "start": x.got["start"],
+		"stream lsn": "5", "lost": "0", "index": "1", "first": "0", "start": x.got["start"],
 		"end": fmt.Sprint(number(t, x.got["start"]) + appendSize),
 	} {
 		if x.got[field] != want {
 			t.Errorf("%s is %s, want %s", field, x.got[field], want)
 		}
 	}
-	tenant, stream := x.sizes["tenant"]-len("dev"), x.sizes["stream"]-len("orders")-len("here")+8 // the count of its index
+	tenant, stream := x.sizes["tenant"]-len("dev"), x.sizes["stream"]-len("$audit")+8 // the count of its index
 	p.says(t, fmt.Sprintf("| a tenant in a snapshot | %d and its name |", tenant),
-		fmt.Sprintf("| a stream in a snapshot | %d, its name and custom region |", stream),
+		fmt.Sprintf("| a stream in a snapshot | %d, its name and custom region, and its holds |", stream),
+		fmt.Sprintf("| an idempotency key in a snapshot | %d |", x.sizes["key"]),
 		fmt.Sprintf("| an index entry | %d |", x.sizes["index"]))
 }
 
@@ -308,18 +320,22 @@ func (x *interpreter) table(t *testing.T, name string) {
 		field := row[1]
 		switch row[0] {
 		case "u64":
-			x.got[field] = fmt.Sprint(x.number(t, 8))
+			x.found(field, fmt.Sprint(x.number(t, 8)))
 		case "u32":
-			x.got[field] = fmt.Sprint(x.number(t, 4))
+			x.found(field, fmt.Sprint(x.number(t, 4)))
 		case "u8":
-			x.got[field] = fmt.Sprint(x.number(t, 1))
+			x.found(field, fmt.Sprint(x.number(t, 1)))
 		case "string":
-			x.got[field] = string(x.take(t, int(x.number(t, 4))))
-		case "list", "each": // there is one stream only
-			n := x.number(t, 8)
-			x.got[field] = fmt.Sprint(n)
-			for range n {
-				x.table(t, field)
+			x.found(field, string(x.take(t, int(x.number(t, 4)))))
+		case "hash":
+			x.take(t, 32)
+		case "key":
+			x.take(t, 16)
+		case "list":
+			x.list(t, field)
+		case "each":
+			for range number(t, x.got["stream"]) {
+				x.list(t, field)
 			}
 		default:
 			t.Fatalf("%s: unknown type %s", name, row[0])
@@ -329,6 +345,22 @@ func (x *interpreter) table(t *testing.T, name string) {
 		x.sizes = map[string]int{}
 	}
 	x.sizes[name] = before - len(x.rest)
+}
+
+// found keeps the value of a field, that of the first stream where there are several.
+func (x *interpreter) found(field, value string) {
+	if _, known := x.got[field]; !known {
+		x.got[field] = value
+	}
+}
+
+func (x *interpreter) list(t *testing.T, field string) {
+	t.Helper()
+	n := x.number(t, 8)
+	x.found(field, fmt.Sprint(n))
+	for range n {
+		x.table(t, field)
+	}
 }
 
 func (x *interpreter) number(t *testing.T, size int) uint64 {

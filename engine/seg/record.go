@@ -13,10 +13,23 @@ type Kind uint8
 
 // The kinds of entries. Their numbers are on disk for ever.
 const (
-	KindCreateTenant Kind = 1
-	KindCreateStream Kind = 2
-	KindAppend       Kind = 3
+	KindCreateTenant   Kind = 1
+	KindCreateStream   Kind = 2
+	KindAppend         Kind = 3
+	KindDeleteStream   Kind = 4
+	KindUndeleteStream Kind = 5
+	KindPurgeStream    Kind = 6
+	KindSetRetention   Kind = 7
+	KindSetHold        Kind = 8
+	KindReleaseHold    Kind = 9
+	KindConfirmClock   Kind = 10
+	KindRefusedAccess  Kind = 11
+	KindTrim           Kind = 12 // the oldest event moves; outside the tenant's log
+	KindLimits         Kind = 13 // limits that decide outcomes; outside every tenant's log
 )
+
+// Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
+func (k Kind) Act() bool { return k > 0 && k <= KindRefusedAccess && k != KindAppend }
 
 // Record is one log entry. All numbers are little-endian:
 //
@@ -34,16 +47,20 @@ const (
 //
 // with the events in the wire's layout. The salt is random: hashes that later prove these events are salted from it, so
 // that once it is purged with them, a hash that stays tells nothing about the data.
+//
+// The body of an administrative act begins with the event that tells of it in the tenant's audit stream, in the wire's
+// layout; count is then 1 and first offset the event's place in that stream. The rest is the engine's affair. An act of
+// format version 1 has no such event, and no flag.
 type Record struct {
 	LSN      LSN
 	Kind     Kind
 	Flags    uint8
-	Count    uint32 // events, of an append
+	Count    uint32 // events, of an append or an act
 	Tenant   wire.TenantID
 	Position wire.Position // in the tenant's log; 0 for an entry outside it
 	Commit   wire.Time
 	Stream   wire.StreamID // 0 for an entry about no stream
-	First    wire.Offset   // of an append
+	First    wire.Offset   // of an append or an act; of a trim, the new oldest offset
 	Body     []byte        // aliases what it was parsed from
 }
 
@@ -54,6 +71,10 @@ const (
 	SaltSize = 16
 	// FlagKey marks an append that carries an idempotency key.
 	FlagKey = 1
+	// FlagTimed marks an append whose event times the client has given.
+	FlagTimed = 2
+	// FlagAudit marks an act whose body begins with its audit event.
+	FlagAudit = 4
 
 	keySize = 16
 )
@@ -126,6 +147,28 @@ func CheckRecord(p []byte, r *Record) (int, error) {
 		return 0, ErrDamaged
 	}
 	return n, nil
+}
+
+// Key returns the idempotency key of an append that has FlagKey.
+func (r *Record) Key() (k wire.Key) {
+	if len(r.Body) >= SaltSize+keySize {
+		copy(k[:], r.Body[SaltSize:])
+	}
+	return k
+}
+
+// AuditEvent splits the body of an act into its audit event, encoded, and the rest. It returns false where there is
+// none.
+func (r *Record) AuditEvent() (event, rest []byte, ok bool) {
+	if r.Flags&FlagAudit == 0 {
+		return nil, r.Body, false
+	}
+	_, rest, ok = wire.NextEvent(r.Body)
+	if !ok {
+		return nil, r.Body, false
+	}
+	n := len(r.Body) - len(rest)
+	return r.Body[:n:n], rest, true
 }
 
 // Events returns the encoded events of an append's record.

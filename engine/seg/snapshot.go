@@ -2,6 +2,7 @@ package seg
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 )
@@ -54,6 +55,10 @@ func WriteSnapshot(fs Files, id StoreID, lsn LSN, state []byte) error {
 	return nil
 }
 
+// ErrOlderFormat says that an older version of the program wrote a snapshot, in which the state looks different. Its log
+// is whole from the first entry on.
+var ErrOlderFormat = errors.New("made by an older version of kimberlite")
+
 // ReadSnapshot returns the state in a snapshot, or an error: ErrDamaged where the file is not that snapshot.
 func ReadSnapshot(fs Files, id StoreID, lsn LSN) ([]byte, error) {
 	p, err := readFile(fs, SnapshotName(lsn))
@@ -68,8 +73,11 @@ func ReadSnapshot(fs Files, id StoreID, lsn LSN) ([]byte, error) {
 		binary.LittleEndian.Uint64(p[28:]) != uint64(len(p)-snapshotHeader) {
 		return nil, fmt.Errorf("read snapshot %d: %w", lsn, ErrDamaged)
 	}
-	if binary.LittleEndian.Uint32(p[8:]) > FormatVersion {
+	switch version := binary.LittleEndian.Uint32(p[8:]); {
+	case version > FormatVersion:
 		return nil, fmt.Errorf("read snapshot %d: %w", lsn, ErrNewerFormat)
+	case version < FormatVersion:
+		return nil, fmt.Errorf("read snapshot %d: %w", lsn, ErrOlderFormat)
 	}
 	return p[snapshotHeader:], nil
 }

@@ -15,8 +15,8 @@ type layer struct {
 // pure is what the deterministic packages may import: nothing here reads a clock, starts a goroutine, opens a file or
 // draws a random number that the caller has not seeded. A folder with a slash at its end stands for all below it.
 var pure = []string{
-	"bytes", "cmp", "container/heap", "crypto/sha256", "encoding/base64", "encoding/binary", "encoding/hex", "errors", "fmt",
-	"hash/crc32", "iter", "maps", "math", "math/bits", "math/rand/v2", "slices", "sort", "strconv", "strings", "unicode",
+	"bytes", "cmp", "container/heap", "crypto/sha256", "encoding/base64", "encoding/binary", "encoding/hex", "encoding/json", "errors", "fmt",
+	"hash/crc32", "iter", "maps", "math", "math/bits", "math/rand/v2", "slices", "sort", "strconv", "strings", "time", "unicode",
 	"unicode/utf8",
 	"github.com/klauspost/compress/", "github.com/pierrec/lz4/v4", "github.com/tidwall/btree",
 }

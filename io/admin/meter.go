@@ -34,7 +34,7 @@ type Snapshot struct {
 }
 
 const (
-	ops   = int(wire.OpListTenants) + 1
+	ops   = wire.OpCount
 	codes = int(wire.CodeCount) + 1
 	ok    = codes - 1
 )

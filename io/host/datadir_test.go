@@ -16,9 +16,9 @@ var update = flag.Bool("update", false, "make the data directory of the present 
 
 // Every format that a release has written can be read for ever. A new format gets a directory of its own.
 func TestOldDataDirectoriesOpen(t *testing.T) {
-	v1 := filepath.Join("..", "..", "testdata", "datadir", fmt.Sprintf("v%d", seg.FormatVersion))
+	newest := filepath.Join("..", "..", "testdata", "datadir", fmt.Sprintf("v%d", seg.FormatVersion))
 	if *update {
-		makeDataDirectory(t, v1)
+		makeDataDirectory(t, newest)
 	}
 	versions, err := filepath.Glob(filepath.Join("..", "..", "testdata", "datadir", "v*"))
 	if err != nil || len(versions) != seg.FormatVersion {
@@ -31,7 +31,7 @@ func TestOldDataDirectoriesOpen(t *testing.T) {
 		}
 		h := start(t, dir)
 		readDataDirectory(t, connect(t, h))
-		if len(h.Report.Holes)+len(h.Report.Torn)+len(h.Report.BadSnapshot) > 0 || h.Report.Snapshot == 0 {
+		if len(h.Report.Holes)+len(h.Report.Torn)+len(h.Report.BadSnapshot) > 0 || (h.Report.Snapshot == 0) == (version == newest) {
 			t.Errorf("%s: %+v", version, h.Report)
 		}
 		if err := h.Close(); err != nil {

@@ -1,0 +1,338 @@
+package engine
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Every administrative act is one log entry, and the entry holds the event that tells of the act in the tenant's audit
+// stream. So an act and its trace are durable together or not at all. The events form a hash chain: each names the
+// SHA-256 of the one before it, and the state keeps that of the last one.
+
+const (
+	// systemStreams is where the ids of the system's streams begin.
+	systemStreams wire.StreamID = 1 << 63
+	// maxTenant bounds the ids of tenants, so that those of their system streams follow from them.
+	maxTenant wire.TenantID = 1<<62 - 1
+	// serverTenant is whose audit stream tells of acts that concern the whole server. It has nothing else.
+	serverTenant wire.TenantID = 0
+
+	auditName = "$audit"
+)
+
+// auditStream returns the id of a tenant's audit stream.
+func auditStream(t wire.TenantID) wire.StreamID { return systemStreams | wire.StreamID(t) }
+
+// act is an administrative act that is about to be decided.
+type act struct {
+	kind   seg.Kind
+	verb   string // what the audit stream calls it
+	from   string // the address of who asked; empty for the server itself
+	tenant wire.TenantID
+	stream wire.StreamID
+	name   string // the stream's
+	detail any    // in the audit event; may be nil
+	fields []byte // what apply needs
+}
+
+// auditEvent is an event of an audit stream, as JSON.
+type auditEvent struct {
+	Seq      uint64        `json:"seq"`
+	Time     string        `json:"time"`
+	Act      string        `json:"act"`
+	By       string        `json:"by"`
+	From     string        `json:"from"`
+	Stream   string        `json:"stream,omitempty"`
+	StreamID wire.StreamID `json:"stream_id,omitempty"`
+	Detail   any           `json:"detail,omitempty"`
+	Prev     string        `json:"prev"`
+}
+
+// about returns an act of a request on a stream.
+func about(r *Request, s *stream, kind seg.Kind, verb string, detail any, fields []byte) *act {
+	return &act{kind: kind, verb: verb, from: r.From, tenant: s.tenant.id, stream: s.id, name: s.name, detail: detail, fields: fields}
+}
+
+// carryOut decides an act into the log. It returns false and why where there is no room.
+func (m *Machine) carryOut(a *act) (wire.Code, string, bool) {
+	body := m.actBody(a)
+	if code, text, full := m.noRoom(seg.RecordHeader+len(body), a.purpose()); full {
+		return code, text, false
+	}
+	m.decide(m.actRecord(a), body)
+	return 0, "", true
+}
+
+// decideAct is carryOut of an act for which there is room.
+func (m *Machine) decideAct(a *act) { m.decide(m.actRecord(a), m.actBody(a)) }
+
+// purpose says which space an act may take: not the last stretch, where it makes something, or where a client can have any
+// number of it.
+func (a *act) purpose() purpose {
+	switch a.kind {
+	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess:
+		return data
+	}
+	return admin
+}
+
+// actSize returns what an act takes in the log, as the first of its tenant or a later one.
+func (m *Machine) actSize(a *act) int { return seg.RecordHeader + len(m.actBody(a)) }
+
+func (m *Machine) actRecord(a *act) *seg.Record {
+	r := &seg.Record{Kind: a.kind, Flags: seg.FlagAudit, Tenant: a.tenant, Stream: a.stream, Count: 1}
+	t := m.state.tenants[a.tenant]
+	if t != nil {
+		r.First = t.audit.head
+	}
+	switch {
+	case a.kind == seg.KindCreateTenant:
+	case t != nil:
+		r.Position = t.position + 1
+	default: // the server's own, which comes into being with its first act
+		r.Position = 1
+	}
+	return r
+}
+
+// actBody returns the body of an act's entry: its audit event, and what apply needs.
+func (m *Machine) actBody(a *act) []byte {
+	e := auditEvent{
+		Time: time.Unix(0, int64(m.clock.now)).UTC().Format(time.RFC3339Nano), Act: a.verb, Stream: a.name, StreamID: a.stream, Detail: a.detail,
+		From: a.from,
+	}
+	var chain [sha256.Size]byte
+	if t := m.state.tenants[a.tenant]; t != nil {
+		e.Seq, chain = uint64(t.audit.head), t.chain
+	}
+	e.Prev = hex.EncodeToString(chain[:])
+	p, err := json.Marshal(e)
+	if err != nil {
+		panic("engine: an audit event cannot be encoded: " + err.Error())
+	}
+	return append(wire.AppendEvent(nil, wire.Offset(e.Seq), p, m.clock.now), a.fields...)
+}
+
+// applyAct carries out an administrative act, and notes its audit event.
+func (s *state) applyAct(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
+	event, fields, audited := r.AuditEvent()
+	d := &decoder{p: fields}
+	t, err := s.actor(r, d)
+	if err != nil {
+		return err
+	}
+	if r.Stream != 0 && r.Kind != seg.KindCreateStream {
+		err = s.applyToStream(r, t, d)
+	} else if r.Kind == seg.KindCreateStream {
+		err = s.applyCreateStream(r, t, d)
+	} else if r.Kind == seg.KindConfirmClock {
+		s.skew = wire.Span(d.u64())
+	}
+	if err == nil && d.bad {
+		err = errMisfit
+	}
+	if err != nil || !audited {
+		return err
+	}
+	return s.noteAct(r, t, event, at, geo)
+}
+
+// actor finds the tenant whose log an act belongs to, or makes it.
+func (s *state) actor(r *seg.Record, d *decoder) (*tenant, error) {
+	if r.Kind == seg.KindCreateTenant {
+		return s.applyCreateTenant(r, d)
+	}
+	if r.Tenant == serverTenant && s.tenants[serverTenant] == nil {
+		s.newTenant(&tenant{id: serverTenant, name: "$server", created: r.Commit})
+	}
+	return s.advance(r)
+}
+
+// applyToStream carries out an act on a stream that exists.
+func (s *state) applyToStream(r *seg.Record, t *tenant, d *decoder) error {
+	x, err := s.known(r, t)
+	if err != nil {
+		return err
+	}
+	x.lsn = r.LSN
+	switch r.Kind {
+	case seg.KindDeleteStream:
+		x.deleted, x.purge = true, wire.Time(d.u64())
+	case seg.KindUndeleteStream:
+		x.deleted, x.purge = false, 0
+	case seg.KindPurgeStream:
+		s.removeStream(x)
+	case seg.KindSetRetention:
+		x.retention, x.minRetention = d.optU32(), d.u32()
+	case seg.KindSetHold:
+		return x.applySetHold(r, d)
+	case seg.KindReleaseHold:
+		return x.applyReleaseHold(d)
+	}
+	return nil
+}
+
+// noteAct adds an act's event to its tenant's audit stream.
+func (s *state) noteAct(r *seg.Record, t *tenant, event []byte, at seg.Extent, geo seg.Geometry) error {
+	e, rest, ok := wire.NextEvent(event)
+	x := t.audit
+	if !ok || len(rest) > 0 || e.Offset != r.First || r.Count != 1 || r.First != x.head && (!s.holed || r.First < x.head) {
+		return fmt.Errorf("%w: audit event %d of tenant %d after %d", errMisfit, r.First, r.Tenant, x.head)
+	}
+	x.extend(r, event, at, geo)
+	t.chain = sha256.Sum256(e.Data)
+	return nil
+}
+
+// refusedAccess counts accesses that were refused, of one kind, within one minute. The first of them is told in the audit
+// stream at once and the others together when the minute is over, so that a hostile client cannot fill the disk.
+type refusedAccess struct {
+	tenant wire.TenantID
+	op     wire.Op
+	reason string
+	minute wire.Time
+	others int    // beside the first
+	from   string // of the last of them
+}
+
+// auditRefusal notes that a request was refused for what it tried to reach.
+func (m *Machine) auditRefusal(r *Request, reason string) {
+	t := m.state.tenants[r.Msg.Tenant]
+	if t == nil || t.health != sound {
+		return
+	}
+	minute := m.clock.now / wire.Time(Minute)
+	for i := range m.refused {
+		f := &m.refused[i]
+		if f.tenant == t.id && f.op == r.Msg.Body.Op() && f.reason == reason && f.minute == minute {
+			f.others, f.from = f.others+1, r.From
+			m.cfg.hit(ProbeRefusalCoalesced)
+			return
+		}
+	}
+	f := refusedAccess{tenant: t.id, op: r.Msg.Body.Op(), reason: reason, minute: minute, from: r.From}
+	if m.tellRefusal(&f, 1) {
+		m.refused = append(m.refused, f)
+	}
+}
+
+// tellRefusal puts refused accesses into the audit stream, where there is room.
+func (m *Machine) tellRefusal(f *refusedAccess, count int) bool {
+	_, _, ok := m.carryOut(&act{
+		kind: seg.KindRefusedAccess, verb: "access.refused", from: f.from, tenant: f.tenant,
+		detail: struct {
+			Op     string `json:"op"`
+			Reason string `json:"reason"`
+			Count  int    `json:"count"`
+		}{f.op.String(), f.reason, count},
+	})
+	if ok {
+		m.stats.RefusedAccesses += uint64(count)
+	}
+	return ok
+}
+
+// tellRefusals tells of the refused accesses whose minute is over.
+func (m *Machine) tellRefusals() {
+	minute := m.clock.now / wire.Time(Minute)
+	kept := m.refused[:0]
+	for _, f := range m.refused {
+		if f.minute == minute || f.others > 0 && !m.tellRefusal(&f, f.others) {
+			kept = append(kept, f)
+		}
+	}
+	clear(m.refused[len(kept):])
+	m.refused = kept
+}
+
+// verifyChunk is how many bytes of an audit stream are verified at a time.
+const verifyChunk = 256 << 10
+
+// verifyAudit checks the hash chain of the tenant's audit stream, from its first event to the last one that there was
+// when the request came.
+func (m *Machine) verifyAudit(r *Request, fx []Effect) []Effect {
+	t := m.state.tenants[r.Msg.Tenant]
+	if t == nil {
+		return m.noTenant(r, fx)
+	}
+	v := &verification{req: r, tenant: t, head: t.audit.head, want: t.chain, after: t.audit.lsn}
+	return m.verifyOn(v, fx)
+}
+
+// verification is a VerifyAudit under way.
+type verification struct {
+	req    *Request
+	tenant *tenant
+	head   wire.Offset
+	next   wire.Offset
+	chain  [sha256.Size]byte // of the events before next
+	want   [sha256.Size]byte // what the state says of the events before head
+	after  seg.LSN
+}
+
+func (m *Machine) verifyOn(v *verification, fx []Effect) []Effect {
+	if v.next >= v.head {
+		return m.verified(v, fx)
+	}
+	rd := m.reading(v.tenant.audit, v.next, verifyChunk)
+	rd.end = v.head
+	rd.then = func(b wire.ResponseBody, fx []Effect) []Effect {
+		switch b := b.(type) {
+		case *wire.ReadEventsReply:
+			for e := range b.Events.All {
+				if why := v.take(e); why != "" {
+					return m.broken(v, why, fx)
+				}
+			}
+			return m.verifyOn(v, fx)
+		case *wire.Error:
+			if b.Code == wire.DataCorrupted {
+				return m.broken(v, b.Message, fx)
+			}
+		}
+		return m.reply(v.req, b, v.after, fx)
+	}
+	return m.readOn(rd, fx)
+}
+
+// take verifies one event. It returns what is wrong with it.
+func (v *verification) take(e wire.Event) string {
+	var a auditEvent
+	if err := json.Unmarshal(e.Data, &a); err != nil {
+		return "it is not an audit event: " + err.Error()
+	}
+	if prev, err := hex.DecodeString(a.Prev); err != nil || !bytes.Equal(prev, v.chain[:]) {
+		return "it does not name the hash of the event before it"
+	}
+	if a.Seq != uint64(v.next) {
+		return fmt.Sprintf("it says that it is event %d", a.Seq)
+	}
+	v.chain, v.next = sha256.Sum256(e.Data), v.next+1
+	return ""
+}
+
+func (m *Machine) verified(v *verification, fx []Effect) []Effect {
+	if v.head > 0 && v.chain != v.want {
+		v.next--
+		return m.broken(v, "its hash is not the one that the server has kept", fx)
+	}
+	m.cfg.hit(ProbeAuditVerified)
+	b := &wire.VerifyAuditReply{Events: uint64(v.head)}
+	if v.head > 0 {
+		b.Hash = bytes.Clone(v.want[:])
+	}
+	return m.reply(v.req, b, v.after, fx)
+}
+
+func (m *Machine) broken(v *verification, why string, fx []Effect) []Effect {
+	return m.reply(v.req, &wire.VerifyAuditReply{
+		Events: uint64(v.head), Hash: bytes.Clone(v.want[:]), Break: wire.Some(v.next), Message: why,
+	}, v.after, fx)
+}
