@@ -14,12 +14,14 @@ type Appended struct {
 	Count       int       // of events
 	Timestamp   time.Time // the commit time
 	Position    Position  // in the tenant's log
+	Duplicate   bool      // it was there already, under its key; the rest tells of the first append
 }
 
 // AppendOption is a setting of one append.
 type AppendOption struct {
 	expect     wire.Option[Offset]
 	timestamps []time.Time
+	key        wire.Option[wire.Key]
 }
 
 // ExpectOffset has the append refused with ErrOffsetMismatch unless the stream's head is o. With 0 the stream must be
@@ -28,6 +30,11 @@ func ExpectOffset(o Offset) AppendOption { return AppendOption{expect: wire.Some
 
 // Timestamps gives the events their own times, one each. Without it they get the commit time.
 func Timestamps(times ...time.Time) AppendOption { return AppendOption{timestamps: times} }
+
+// IdempotencyKey names the batch. The server appends a batch with a key once, however often it is sent within 24 hours,
+// and the client sends it again by itself after the connection broke (see WithAutoKeys). Another batch under the same
+// key is refused with ErrInvalidRequest.
+func IdempotencyKey(k Key) AppendOption { return AppendOption{key: wire.Some(k.wire())} }
 
 // Append appends a batch to a stream, all or nothing and in order, and returns once it is on stable storage. When ctx
 // ends before the reply, the error matches ErrUnknownOutcome, unless the batch was not sent and never will be.
@@ -42,6 +49,10 @@ func (c *Client) AppendAsync(ctx context.Context, stream StreamID, events [][]by
 	p := &Pending{}
 	p.c, p.op = c, wire.OpAppendEvents
 	batch, err := newBatch(stream, events, options)
+	if c.cfg.autoKeys && !batch.IdempotencyKey.Set {
+		batch.IdempotencyKey = wire.Some(NewKey().wire())
+	}
+	p.keyed = batch.IdempotencyKey.Set
 	if err == nil {
 		err = c.admit(ctx)
 	}
@@ -64,7 +75,9 @@ func (p *Pending) Wait(ctx context.Context) (Appended, error) {
 		return Appended{}, err
 	}
 	r := reply.(*wire.AppendEventsReply)
-	return Appended{FirstOffset: r.FirstOffset, Count: int(r.Count), Timestamp: instant(r.Timestamp), Position: r.Position}, nil
+	return Appended{
+		FirstOffset: r.FirstOffset, Count: int(r.Count), Timestamp: instant(r.Timestamp), Position: r.Position, Duplicate: r.Duplicate,
+	}, nil
 }
 
 // newBatch makes the request. It refuses what no server could take: a frame that is too long, a time that has no
@@ -74,6 +87,9 @@ func newBatch(stream StreamID, events [][]byte, options []AppendOption) (wire.Ap
 	for _, o := range options {
 		if o.expect.Set {
 			b.ExpectOffset = o.expect
+		}
+		if o.key.Set {
+			b.IdempotencyKey = o.key
 		}
 		if o.timestamps != nil {
 			times, err := nanoseconds(o.timestamps)

@@ -15,12 +15,15 @@ type call struct {
 	op     wire.Op
 	tenant TenantID
 	again  wire.RequestBody // to send it again although it was sent; nil where that could do it twice
+	keyed  bool             // the server knows it again, so that it may be sent again although it changes something
 
 	// Guarded by Client.mu.
 	id    uint64
 	size  int           // of its frame, in bytes
 	frame []byte        // while it waits for a connection; then it was never sent
 	end   uint64        // where its frame ends among the bytes of the link, otherwise
+	copy  []byte        // its frame once more, where it is keyed
+	doubt bool          // it changes something and was sent over a link that broke
 	left  bool          // nobody waits for it any more
 	ready chan struct{} // closed by finish; made by whoever waits
 
@@ -80,7 +83,7 @@ func (c *Client) giveUp(ctx context.Context, k *call) error {
 	switch {
 	case k.state.Load() == finished:
 		return nil
-	case k.frame != nil:
+	case k.frame != nil && !k.doubt:
 		err := notSent(ctx, c.outage)
 		c.withdraw(k, err)
 		return err
@@ -88,7 +91,7 @@ func (c *Client) giveUp(ctx context.Context, k *call) error {
 		k.left = true
 		return ctx.Err()
 	}
-	return unknown(k.op, ctx.Err())
+	return k.unknown(ctx.Err())
 }
 
 // forget lets go of a call whose reply is not wanted any more.

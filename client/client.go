@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -104,8 +105,16 @@ func (c *Client) start(ctx context.Context, tenant TenantID, body wire.RequestBo
 	return k
 }
 
-// repeatable reports whether a request may be sent again when it is not known whether it was carried out.
-func repeatable(op wire.Op) bool { return op != wire.OpAppendEvents && op != wire.OpCreateStream }
+// repeatable reports whether a request may be sent again when it is not known whether it was carried out. One that
+// changes something may not: it could undo what somebody else has done in between.
+func repeatable(op wire.Op) bool {
+	switch op {
+	case wire.OpReadEvents, wire.OpListStreams, wire.OpStreamInfo, wire.OpListTenants, wire.OpVerifyAudit, wire.OpClock,
+		wire.OpPing, wire.OpSync, wire.OpCreateTenant:
+		return true
+	}
+	return false
+}
 
 // admit locks mu once there is room for another call.
 func (c *Client) admit(ctx context.Context) error {
@@ -182,11 +191,23 @@ func (c *Client) post(k *call, tenant TenantID, body wire.RequestBody) {
 		k.frame = wire.AppendRequest(nil, &c.request, features)
 		k.size = len(k.frame)
 	}
+	if k.keyed {
+		k.copy = k.encoded()
+	}
 	k.tenant = tenant
 	c.calls = append(c.calls, k)
 	c.bytes += k.size
 	c.push(k)
 	c.mu.Unlock()
+}
+
+// encoded returns a copy of the frame that post has just made.
+func (k *call) encoded() []byte {
+	if k.frame != nil {
+		return k.frame
+	}
+	out := k.c.link.out
+	return slices.Clone(out[len(out)-k.size:])
 }
 
 // push sets off the sending of the last call. A lone small one is written at once: handing over to another goroutine

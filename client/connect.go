@@ -90,6 +90,8 @@ func (c *Client) settle(l *link) (lost []*call, fates []error) {
 		}
 		switch {
 		case k.frame != nil: // it came after the link was gone
+		case k.keyed:
+			k.frame = k.copy
 		case k.end > l.written:
 			k.frame = slices.Clone(unsent[k.end-uint64(k.size)-begin : k.end-begin])
 		default:
@@ -105,13 +107,16 @@ func (c *Client) settle(l *link) (lost []*call, fates []error) {
 // in part was not carried out: a server does nothing about a part of a frame.
 func (c *Client) fate(k *call, l *link) error {
 	sent := k.frame == nil && k.end <= l.written
+	k.doubt = k.doubt || sent && k.again == nil
+	broken := fmt.Errorf("connection to %s: %w", c.addr, l.err)
+	over := c.closed || sent && errors.Is(l.err, ErrProtocol)
 	switch {
-	case sent && k.again == nil:
-		return unknown(k.op, fmt.Errorf("connection to %s: %w", c.addr, l.err))
+	case k.doubt && (over || !k.keyed):
+		return k.unknown(broken)
 	case c.closed:
 		return ErrClosed
-	case k.left || sent && errors.Is(l.err, ErrProtocol):
-		return fmt.Errorf("connection to %s: %w", c.addr, l.err)
+	case k.left || over:
+		return broken
 	}
 	return nil
 }
@@ -173,7 +178,7 @@ func (c *Client) wanted() bool {
 	}
 }
 
-// refuse ends all calls, none of which was sent.
+// refuse ends all calls. None of them is on a link.
 func (c *Client) refuse(err error) {
 	c.mu.Lock()
 	calls := c.calls
@@ -184,7 +189,11 @@ func (c *Client) refuse(err error) {
 	c.unblock()
 	c.mu.Unlock()
 	for _, k := range calls {
-		k.finish(nil, err)
+		if k.doubt {
+			k.finish(nil, k.unknown(err))
+		} else {
+			k.finish(nil, err)
+		}
 	}
 }
 

@@ -13,8 +13,8 @@
 // # When the connection breaks
 //
 // The client connects again when it has something to send, at growing intervals, for as long as the contexts of the
-// waiting calls allow (see WithReconnect). What had not been sent is sent then, and reads are sent again. An append or
-// a stream creation that was sent but not answered may or may not have taken effect; it fails with ErrUnknownOutcome and
-// is never sent twice. Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot
-// append twice.
+// waiting calls allow (see WithReconnect). What had not been sent is sent then, and reads are sent again. So are appends
+// with an IdempotencyKey, which the server knows again (see WithAutoKeys). Any other append, and whatever else changes
+// something, may or may not have taken effect once it was sent; it fails with ErrUnknownOutcome and is never sent twice.
+// Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot append twice.
 package client

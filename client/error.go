@@ -40,14 +40,15 @@ var (
 	ErrStreamExists         error = &Error{Code: wire.StreamAlreadyExists}
 	ErrStreamDeleted        error = &Error{Code: wire.StreamDeleted}
 	ErrOffsetMismatch       error = &Error{Code: wire.OffsetMismatch}
+	ErrHeld                 error = &Error{Code: wire.Held}
 	ErrStorageFull          error = &Error{Code: wire.StorageFull}
 	ErrDataCorrupted        error = &Error{Code: wire.DataCorrupted} // also what fails verification here
 )
 
 // Failures of the connection, for errors.Is.
 var (
-	// ErrUnavailable says that the server cannot be reached. No append or stream creation that fails with it was carried
-	// out.
+	// ErrUnavailable says that the server cannot be reached. Nothing that fails with it, and not with ErrUnknownOutcome
+	// too, was carried out.
 	ErrUnavailable = errors.New("the server cannot be reached")
 
 	// ErrUnknownOutcome says that a request was sent and not answered, so that it may or may not have taken effect.
@@ -71,10 +72,17 @@ func invalid(format string, args ...any) error {
 }
 
 // unknown is the fate of a request that was sent and not answered.
-func unknown(op wire.Op, cause error) error {
-	advice := "read the stream's head to find out, or append with an expected offset"
-	if op == wire.OpCreateStream {
+func (k *call) unknown(cause error) error {
+	advice := "ask for the stream's description to find out"
+	switch {
+	case k.keyed:
+		advice = "append it again with the same key, which cannot append it twice"
+	case k.op == wire.OpAppendEvents:
+		advice = "read the stream's head to find out, or append with an expected offset or a key"
+	case k.op == wire.OpCreateStream:
 		advice = "look the stream up by its name to find out"
+	case k.op == wire.OpConfirmClock:
+		advice = "ask for the clock to find out"
 	}
 	return fmt.Errorf("%w (%w); %s", ErrUnknownOutcome, cause, advice)
 }

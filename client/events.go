@@ -19,32 +19,59 @@ const (
 // Events reads a stream from an offset on, page by page, to its head at the time of the last page. While the events of
 // one page are yielded, the next two are on their way. Every event is verified as by Read. An error ends the sequence.
 //
-// With MaxEvents or MaxBytes the sequence ends after so much in all; the event that reaches the bytes is yielded.
+// With MaxEvents or MaxBytes the sequence ends after so much in all; the event that reaches the bytes is yielded. With
+// Backward it goes down to the oldest event, and pages are asked for one after the other.
 func (c *Client) Events(ctx context.Context, stream StreamID, from Offset, options ...ReadOption) iter.Seq2[Event, error] {
-	limit := ReadOption{}.with(options)
+	o := ReadOption{}.with(options)
 	return func(yield func(Event, error) bool) {
-		s := scan{c: c, ctx: ctx, stream: stream, next: from, count: firstPage, left: math.MaxUint64, room: limit.bytes.Or(math.MaxUint64)}
-		if limit.events.Set {
-			s.left = uint64(limit.events.Value)
+		ask, err := o.request(stream, from)
+		if err == nil {
+			from, err = c.begin(ctx, stream, from, o)
 		}
-		defer s.drop()
-		if err := s.run(yield); err != nil {
+		switch {
+		case err != nil:
+		case o.backward:
+			err = c.descend(ctx, ask, o, yield)
+		default:
+			err = c.ascend(ctx, ask, o, from, yield)
+		}
+		if err != nil {
 			yield(Event{}, err)
 		}
 	}
 }
 
+// ascend yields events from an offset up.
+func (c *Client) ascend(ctx context.Context, ask *wire.ReadEvents, o ReadOption, from Offset, yield func(Event, error) bool) error {
+	s := scan{
+		c: c, ctx: ctx, stream: ask.Stream, options: o, next: from, since: ask.FromTimestamp, count: firstPage,
+		left: o.mostEvents(), room: o.bytes.Or(math.MaxUint64),
+	}
+	defer s.drop()
+	return s.run(yield)
+}
+
+// mostEvents returns how many events are wanted.
+func (o ReadOption) mostEvents() uint64 {
+	if o.events.Set {
+		return uint64(o.events.Value)
+	}
+	return math.MaxUint64
+}
+
 // scan reads ahead. The pages under way are asked for by numbers of events, so that it is known where each begins
 // before the one before it has come.
 type scan struct {
-	c      *Client
-	ctx    context.Context
-	stream StreamID
-	next   Offset // where the next page to be asked for begins
-	count  uint64 // how many events it shall have
-	left   uint64 // events to yield
-	room   uint64 // bytes of data to yield
-	ahead  []asked
+	c       *Client
+	ctx     context.Context
+	stream  StreamID
+	options ReadOption
+	next    Offset                 // where the next page to be asked for begins
+	since   wire.Option[wire.Time] // of the first page; nobody knows where the second one begins
+	count   uint64                 // how many events it shall have
+	left    uint64                 // events to yield
+	room    uint64                 // bytes of data to yield
+	ahead   []asked
 }
 
 // asked is a page under way.
@@ -65,6 +92,10 @@ func (s *scan) run(yield func(Event, error) bool) error {
 		}
 		stopped := false
 		next, err := verify(ask, r, func(e Event) bool {
+			if s.options.ends(&e) {
+				stopped = true
+				return false
+			}
 			s.left--
 			s.room -= min(s.room, uint64(len(e.Data)))
 			stopped = !yield(e, nil) || s.left == 0 || s.room == 0
@@ -91,6 +122,7 @@ func (s *scan) page() (*wire.ReadEvents, *wire.ReadEventsReply, error) {
 	}
 	r := reply.(*wire.ReadEventsReply)
 	s.adapt(r)
+	s.since = wire.Option[wire.Time]{}
 	if r.NextOffset.Or(0) != ask.FromOffset+Offset(ask.MaxEvents.Value) { // shorter than asked for, or begun later
 		s.drop()
 		s.next = r.NextOffset.Or(ask.FromOffset)
@@ -107,10 +139,11 @@ func (s *scan) ask(atHand int) {
 	for _, a := range s.ahead {
 		due += uint64(a.MaxEvents.Value)
 	}
-	for len(s.ahead) < outstanding && due < s.left {
+	for len(s.ahead) < outstanding && due < s.left && !(s.since.Set && len(s.ahead) > 0) {
 		n := min(s.count, s.left-due)
 		b := &wire.ReadEvents{
 			Stream: s.stream, FromOffset: s.next, MaxBytes: min(2*pageBytes, s.room), MaxEvents: wire.Some(uint32(n)),
+			FromTimestamp: s.since,
 		}
 		s.ahead = append(s.ahead, asked{b, s.c.start(s.ctx, s.c.cfg.tenant, b)})
 		s.next += Offset(n)

@@ -14,15 +14,39 @@ import (
 // stored is a stream as a server has it.
 type stored struct {
 	oldest wire.Offset
-	events [][]byte // from offset 0 on
+	events [][]byte    // from offset 0 on
+	times  []wire.Time // their times; their offsets without it
+}
+
+func (s *stored) time(o wire.Offset) wire.Time {
+	if s.times == nil {
+		return wire.Time(o)
+	}
+	return s.times[o]
+}
+
+// since returns the first event that is as young as t, or the head.
+func (s *stored) since(t wire.Time) wire.Offset {
+	o := s.oldest
+	for o < wire.Offset(len(s.events)) && s.time(o) < t {
+		o++
+	}
+	return o
 }
 
 // answer answers a read under the rules of the protocol.
 func (s *stored) answer(b *wire.ReadEvents) *wire.ReadEventsReply {
 	r := &wire.ReadEventsReply{OldestOffset: s.oldest, HeadOffset: wire.Offset(len(s.events))}
+	if b.Backward {
+		s.descend(b, r)
+		return r
+	}
 	next, data := max(b.FromOffset, s.oldest), uint64(0)
+	if b.FromTimestamp.Set {
+		next = max(next, s.since(b.FromTimestamp.Value))
+	}
 	for next < r.HeadOffset && data < b.MaxBytes && r.Events.Count < int(b.MaxEvents.Or(1<<30)) && r.Events.Size < 4<<20 {
-		r.Events.Add(wire.AppendEvent(nil, next, s.events[next], wire.Time(next)), 1)
+		r.Events.Add(wire.AppendEvent(nil, next, s.events[next], s.time(next)), 1)
 		data += uint64(len(s.events[next]))
 		next++
 	}
@@ -32,12 +56,36 @@ func (s *stored) answer(b *wire.ReadEvents) *wire.ReadEventsReply {
 	return r
 }
 
+// descend answers a backward read. It counts from one above the next event, so that it can end at 0.
+func (s *stored) descend(b *wire.ReadEvents, r *wire.ReadEventsReply) {
+	above, data := r.HeadOffset, uint64(0)
+	if b.FromOffset < above {
+		above = b.FromOffset + 1
+	}
+	if b.FromTimestamp.Set {
+		above = min(above, s.since(b.FromTimestamp.Value))
+	}
+	for above > s.oldest && data < b.MaxBytes && r.Events.Count < int(b.MaxEvents.Or(1<<30)) && r.Events.Size < 4<<20 {
+		above--
+		r.Events.Add(wire.AppendEvent(nil, above, s.events[above], s.time(above)), 1)
+		data += uint64(len(s.events[above]))
+	}
+	if r.Events.Count > 0 && above > s.oldest {
+		r.NextOffset = wire.Some(above - 1)
+	}
+}
+
 // serveReads answers reads of whatever is stored at the time.
 func serveReads(t testing.TB) (*client.Client, *atomic.Pointer[stored]) {
 	var s atomic.Pointer[stored]
 	f := serve(t, func(_ int, p *peer) {
 		for r := p.next(); r != nil; r = p.next() {
-			p.reply(r.ID, s.Load().answer(r.Body.(*wire.ReadEvents)))
+			switch b := r.Body.(type) {
+			case *wire.ReadEvents:
+				p.reply(r.ID, s.Load().answer(b))
+			case *wire.StreamInfo:
+				p.reply(r.ID, &wire.StreamInfoReply{Info: wire.StreamDescription{HeadOffset: wire.Offset(len(s.Load().events))}})
+			}
 		}
 	})
 	return dial(t, f.addr()), &s

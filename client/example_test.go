@@ -146,3 +146,161 @@ func ExampleTimestamps() {
 	// Output:
 	// 2018-02-07 01:26:13 +0000 UTC true
 }
+
+// An append with a key happens once, however often it is sent.
+func ExampleIdempotencyKey() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	orders, err := c.CreateStream(ctx, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	key := client.NewKey() // once for the order, and kept with it until it is acknowledged
+	for range 2 {
+		done, err := c.Append(ctx, orders, [][]byte{[]byte(`{"total":12}`)}, client.IdempotencyKey(key))
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(done.FirstOffset, done.Duplicate)
+	}
+	// Output:
+	// 0 false
+	// 0 true
+}
+
+// The last events of a stream, and those of one hour.
+func ExampleClient_Events() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	visits, err := c.CreateStream(ctx, "visits")
+	if err != nil {
+		log.Fatal(err)
+	}
+	morning := time.Date(2026, 5, 9, 8, 0, 0, 0, time.UTC)
+	for i := range 6 {
+		when := client.Timestamps(morning.Add(time.Duration(i) * 30 * time.Minute))
+		if _, err := c.Append(ctx, visits, [][]byte{fmt.Append(nil, "visit ", i)}, when); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	for e := range c.Events(ctx, visits, 0, client.Last(2)) {
+		fmt.Println("last:", string(e.Data))
+	}
+	nine := morning.Add(time.Hour)
+	for e := range c.Events(ctx, visits, 0, client.Since(nine), client.Until(nine.Add(time.Hour))) {
+		fmt.Println("from nine to ten:", string(e.Data))
+	}
+	for e := range c.Events(ctx, visits, client.End, client.Backward(), client.MaxEvents(1)) {
+		fmt.Println("newest:", string(e.Data))
+	}
+	// Output:
+	// last: visit 4
+	// last: visit 5
+	// from nine to ten: visit 2
+	// from nine to ten: visit 3
+	// newest: visit 5
+}
+
+// A deleted stream can be brought back until its purge date.
+func ExampleClient_DeleteStream() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	drafts, err := c.CreateStream(ctx, "drafts")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	gone, err := c.DeleteStream(ctx, drafts, client.PurgeAfter(7))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("days left:", int(time.Until(gone.PurgeDate).Hours()+1)/24)
+	_, err = c.Read(ctx, drafts, 0)
+	fmt.Println("deleted:", errors.Is(err, client.ErrStreamDeleted))
+	restored, err := c.UndeleteStream(ctx, drafts)
+	fmt.Println("restored:", restored, err)
+	// Output:
+	// days left: 7
+	// deleted: true
+	// restored: true <nil>
+}
+
+// While there is a legal hold, nothing of a stream goes.
+func ExampleClient_SetHold() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	mail, err := c.CreateStream(ctx, "mail", client.WithRetention(365))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	if err := c.SetHold(ctx, mail, "case-17", "Smith v. Jones"); err != nil {
+		log.Fatal(err)
+	}
+	_, err = c.DeleteStream(ctx, mail)
+	fmt.Println("held:", errors.Is(err, client.ErrHeld))
+	if err := c.ReleaseHold(ctx, mail, "case-17"); err != nil {
+		log.Fatal(err)
+	}
+	_, err = c.DeleteStream(ctx, mail)
+	fmt.Println("deleted:", err == nil)
+	// Output:
+	// held: true
+	// deleted: true
+}
+
+// What was done to the tenant's streams, and proof that nobody has rewritten it.
+func ExampleClient_CheckAudit() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.CreateStream(ctx, "orders"); err != nil {
+		log.Fatal(err)
+	}
+
+	for e, err := range c.AuditEvents(ctx, 0, client.Last(1)) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Act, e.Stream)
+	}
+	verdict, err := c.CheckAudit(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("broken:", verdict.Break.Set, "- hash of", len(verdict.Hash), "bytes")
+	// Output:
+	// stream.create orders
+	// broken: false - hash of 32 bytes
+}

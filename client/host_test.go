@@ -139,6 +139,54 @@ func TestExactlyOnceOverBreakingConnections(t *testing.T) {
 	}
 }
 
+// With keys there is nothing to find out: the client sends again what may have been lost, the server knows it again.
+func TestKeyedExactlyOnceOverBreakingConnections(t *testing.T) {
+	addr := server(t)
+	ctx := within(t)
+	frail := &frailDialer{rng: rand.New(rand.NewPCG(3, 4))}
+	var c *client.Client
+	for err := errFrail; err != nil; {
+		c, err = client.Dial(ctx, addr, client.WithDialer(frail.dial), client.WithAutoKeys())
+	}
+	t.Cleanup(func() { c.Close() })
+	id, err := create(ctx, c, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const events = 1000
+	window := make([]*client.Pending, 16)
+	duplicates := 0
+	wait := func(p *client.Pending) {
+		if p == nil {
+			return
+		}
+		done, err := p.Wait(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done.Duplicate {
+			duplicates++
+		}
+	}
+	for i := range events {
+		wait(window[i%len(window)])
+		window[i%len(window)] = c.AppendAsync(ctx, id, [][]byte{fmt.Append(nil, i)})
+	}
+	for _, p := range window {
+		wait(p)
+	}
+	count := 0
+	for e, err := range dial(t, addr).Events(ctx, id, 0) {
+		if err != nil || string(e.Data) != fmt.Sprint(e.Offset) {
+			t.Fatalf("event %d is %q, %v", e.Offset, e.Data, err)
+		}
+		count++
+	}
+	if count != events || duplicates == 0 {
+		t.Errorf("%d events, %d duplicates", count, duplicates)
+	}
+}
+
 // create makes a stream, whether or not a first attempt whose outcome is unknown made it.
 func create(ctx context.Context, c *client.Client, name string) (client.StreamID, error) {
 	for {

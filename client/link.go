@@ -198,12 +198,28 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpListStreams
 	case *wire.StreamInfoReply:
 		return op == wire.OpStreamInfo
+	case *wire.DeleteStreamReply:
+		return op == wire.OpDeleteStream
+	case *wire.UndeleteStreamReply:
+		return op == wire.OpUndeleteStream
+	case *wire.SetRetentionReply:
+		return op == wire.OpSetRetention
+	case *wire.SetHoldReply:
+		return op == wire.OpSetHold
+	case *wire.ReleaseHoldReply:
+		return op == wire.OpReleaseHold
 	case *wire.PingReply:
 		return op == wire.OpPing
 	case *wire.CreateTenantReply:
 		return op == wire.OpCreateTenant
 	case *wire.ListTenantsReply:
 		return op == wire.OpListTenants
+	case *wire.VerifyAuditReply:
+		return op == wire.OpVerifyAudit
+	case *wire.ClockReply:
+		return op == wire.OpClock
+	case *wire.ConfirmClockReply:
+		return op == wire.OpConfirmClock
 	}
 	return false
 }

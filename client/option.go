@@ -24,6 +24,7 @@ type config struct {
 	dial        Dialer
 	maxInflight int
 	patience    time.Duration
+	autoKeys    bool
 }
 
 // WithTenant makes the requests those of a tenant. Without it they are tenant 1's.
@@ -44,6 +45,11 @@ func WithMaxInflight(n int) Option { return func(c *config) { c.maxInflight = n 
 func WithReconnect(patience time.Duration) Option {
 	return func(c *config) { c.patience = patience }
 }
+
+// WithAutoKeys gives every append a key of its own at random, unless it has one, so that the client can send it again by
+// itself when the connection breaks: ErrUnknownOutcome is then left only for a server that does not come back in time.
+// It is not the default, since the server keeps only so many keys: the newest 10,000 of a stream.
+func WithAutoKeys() Option { return func(c *config) { c.autoKeys = true } }
 
 func configure(options []Option) (config, error) {
 	c := config{tenant: 1, dial: (&net.Dialer{}).DialContext, maxInflight: 4096, patience: math.MaxInt64}

@@ -22,7 +22,11 @@ type StreamInfo struct {
 	OldestTime time.Time // event time of the oldest event; zero without events
 	NewestTime time.Time // event time of the newest event; zero without events
 	Deleted    bool
-	PurgeDate  time.Time // when a deleted stream's bytes go; zero otherwise
+	PurgeDate  time.Time // when a deleted stream's bytes go, see Never; zero otherwise
+
+	RetentionDays    uint32 // how long events are kept from their event times, or Forever
+	MinRetentionDays uint32 // the least that RetentionDays, and the days until a purge, may be
+	Holds            []Hold // legal holds, in the order in which they were set
 }
 
 // StreamOption is a setting of a new stream.
@@ -36,6 +40,11 @@ func WithDataClass(class wire.DataClass) StreamOption {
 // WithRegion keeps the events in a region. Without it they may be kept anywhere.
 func WithRegion(r wire.Region) StreamOption {
 	return func(s *wire.CreateStream) { s.Placement = wire.Placement{Region: r} }
+}
+
+// WithRetention keeps the events for so many days from their event times. Without it they are kept Forever.
+func WithRetention(days uint32) StreamOption {
+	return func(s *wire.CreateStream) { s.RetentionDays = retention(days) }
 }
 
 // CreateStream makes an empty stream. A name that is taken, also in other case, is an error that matches
@@ -73,10 +82,33 @@ func (c *Client) StreamByName(ctx context.Context, name string) (StreamInfo, err
 	return c.describe(ctx, &wire.StreamInfo{Name: name})
 }
 
-// Streams lists the tenant's streams in the order of their ids, page by page. An error ends the list.
-func (c *Client) Streams(ctx context.Context) iter.Seq2[StreamInfo, error] {
+// ListOption narrows or widens a list of streams.
+type ListOption func(*wire.ListStreams)
+
+// WithPrefix lists only streams whose names begin with p. Case does not matter.
+func WithPrefix(p string) ListOption { return func(l *wire.ListStreams) { l.Prefix = p } }
+
+// OnlyDeleted lists only deleted streams that are not purged yet.
+func OnlyDeleted() ListOption { return func(l *wire.ListStreams) { l.Deleted = wire.Some(true) } }
+
+// WithoutDeleted leaves deleted streams out.
+func WithoutDeleted() ListOption { return func(l *wire.ListStreams) { l.Deleted = wire.Some(false) } }
+
+// WithSystem lists the system's streams too.
+func WithSystem() ListOption { return func(l *wire.ListStreams) { l.System = true } }
+
+// Streams lists the tenant's streams in the order of their ids, page by page; deleted ones too, until they are purged.
+// An error ends the list.
+func (c *Client) Streams(ctx context.Context, options ...ListOption) iter.Seq2[StreamInfo, error] {
 	return func(yield func(StreamInfo, error) bool) {
 		ask := &wire.ListStreams{}
+		for _, o := range options {
+			o(ask)
+		}
+		if !utf8.ValidString(ask.Prefix) || len(ask.Prefix) > wire.MaxName {
+			yield(StreamInfo{}, invalid("prefix %q is not the beginning of a name", ask.Prefix))
+			return
+		}
 		for more := true; more; {
 			reply, err := c.do(ctx, ask)
 			if err != nil {
@@ -90,7 +122,9 @@ func (c *Client) Streams(ctx context.Context) iter.Seq2[StreamInfo, error] {
 				}
 			}
 			if more = page.More && len(page.Streams) > 0; more {
-				ask = &wire.ListStreams{After: page.Streams[len(page.Streams)-1].Stream}
+				next := *ask // a call that was given up may still be sent
+				next.After = page.Streams[len(page.Streams)-1].Stream
+				ask = &next
 			}
 		}
 	}
@@ -110,6 +144,7 @@ func streamInfo(d *wire.StreamDescription) StreamInfo {
 		Oldest: d.OldestOffset, Head: d.HeadOffset, Bytes: d.Bytes,
 		OldestTime: optInstant(d.FirstTime), NewestTime: optInstant(d.LastTime),
 		Deleted: d.Deleted, PurgeDate: optInstant(d.PurgeDate),
+		RetentionDays: d.RetentionDays.Or(Forever), MinRetentionDays: d.MinRetentionDays, Holds: holds(d.Holds),
 	}
 }
 
