@@ -30,16 +30,24 @@ func newAppend(a *app) *cobra.Command {
 		Long: `Append events to a stream and print where they are, once they are on stable storage.
 
 The events given as arguments are one batch: all of them are appended, or none. With "-" every line of standard input is
-an event, appended in batches of what has arrived, at most 500; what is printed is stored, whatever happens to the rest.`,
+an event, appended in batches of what has arrived, at most 500; what is printed is stored, whatever happens to the rest.
+
+With a key the batch is appended once, however often the command is run within 24 hours: choose a UUID for what is
+appended, and keep it until the command has succeeded. With "--key auto" the key is a new one for each batch, so that the
+command itself can send it again over a connection that breaks.`,
 		Example: `  kimberlite append orders '{"total":12}' '{"total":7}'
   kimberlite append orders '{"total":9}' --expect 2     # only if nobody else has appended; else exit code 4
-  seq 1000 | kimberlite append numbers - --create`,
+  kimberlite append orders '{"total":5}' --key 9f2c6a3e-1d58-4c0b-8a77-3f1b5de0c911
+  seq 1000 | kimberlite append numbers - --create --key auto`,
 		Args: args(cobra.MinimumNArgs(2)),
 	})
 	o.register(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := o.parse(cmd); err != nil {
 			return usage(cmd, err)
+		}
+		if o.key != "" && o.key != autoKey && len(args) == 2 && args[1] == "-" {
+			return usage(cmd, errors.New("lines of standard input are many batches, and a key names one; use --key auto"))
 		}
 		return a.with(cmd.Context(), func(c *client.Client) error {
 			return a.append(cmd.Context(), c, args[0], args[1:], &o)
@@ -55,16 +63,27 @@ type appendFlags struct {
 	expected bool
 	when     string
 	time     time.Time
+	key      string
+	parsed   client.Key
 }
+
+// autoKey stands for a key of each batch's own.
+const autoKey = "auto"
 
 func (o *appendFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.create, "create", false, "make the stream if it is missing")
 	cmd.Flags().Uint64Var((*uint64)(&o.expect), "expect", 0, "append only if this is the stream's head; 0 for an empty stream")
 	cmd.Flags().StringVar(&o.when, "timestamp", "", "the events' time, as RFC 3339 or in ns since 1970; the server's without it")
+	cmd.Flags().StringVar(&o.key, "key", "", "append this batch once under its key: a UUID, 32 hexadecimal digits, or auto")
 }
 
 func (o *appendFlags) parse(cmd *cobra.Command) (err error) {
 	o.expected = cmd.Flags().Changed("expect")
+	if cmd.Flags().Changed("key") && o.key != autoKey {
+		if o.parsed, err = client.ParseKey(o.key); err != nil {
+			return fmt.Errorf("--key: %w, nor auto", err)
+		}
+	}
 	if o.when == "" {
 		return nil
 	}
@@ -91,6 +110,13 @@ func (o *appendFlags) options(events int) []client.AppendOption {
 		}
 		list = append(list, client.Timestamps(times...))
 	}
+	switch o.key {
+	case "":
+	case autoKey:
+		list = append(list, client.IdempotencyKey(client.NewKey()))
+	default:
+		list = append(list, client.IdempotencyKey(o.parsed))
+	}
 	return list
 }
 
@@ -103,7 +129,7 @@ func (a *app) append(ctx context.Context, c *client.Client, name string, words [
 	if err != nil {
 		return err
 	}
-	p := newPrinter(a.stdout, a.format, "OFFSET", "COUNT", "POSITION", "COMMITTED")
+	p := newPrinter(a.stdout, a.format, "OFFSET", "COUNT", "POSITION", "COMMITTED", "DUPLICATE")
 	put := func(events [][]byte) error {
 		done, err := c.Append(ctx, stream.ID, events, o.options(len(events))...)
 		if err != nil {
@@ -183,15 +209,24 @@ func readLine(r *bufio.Reader) (line []byte, took int64, err error) {
 	return bytes.TrimSuffix(line, []byte("\r")), took, nil
 }
 
+// yes is a mark in a table.
+func yes(v bool) string {
+	if v {
+		return "yes"
+	}
+	return ""
+}
+
 func appendedRow(d client.Appended) row {
 	return row{
-		cells: []string{fmt.Sprint(d.FirstOffset), fmt.Sprint(d.Count), fmt.Sprint(d.Position), stamp(d.Timestamp)},
+		cells: []string{fmt.Sprint(d.FirstOffset), fmt.Sprint(d.Count), fmt.Sprint(d.Position), stamp(d.Timestamp), yes(d.Duplicate)},
 		value: struct {
 			Offset    client.Offset   `json:"offset"`
 			Count     int             `json:"count"`
 			Position  client.Position `json:"position"`
 			Committed string          `json:"committed"`
-		}{d.FirstOffset, d.Count, d.Position, stamp(d.Timestamp)},
+			Duplicate bool            `json:"duplicate"` // it was there already
+		}{d.FirstOffset, d.Count, d.Position, stamp(d.Timestamp), d.Duplicate},
 		raw: fmt.Append(nil, d.FirstOffset),
 	}
 }

@@ -72,7 +72,7 @@ func hint(err error) string {
 	case errors.As(err, &f):
 		return f.hint
 	case errors.Is(err, client.ErrUnknownOutcome):
-		return `look at the stream's head with "kimberlite stream info", and append with --expect so that trying again cannot append twice`
+		return `look at the stream with "kimberlite stream info"; append with --key auto or --expect, so that trying again cannot append twice`
 	case errors.As(err, &e):
 		return e.Code.Help()
 	case errors.Is(err, client.ErrUnavailable):
@@ -105,7 +105,7 @@ func exitCodeOf(c wire.Code) int {
 	switch c {
 	case wire.TenantNotFound, wire.StreamNotFound, wire.StreamDeleted:
 		return exitNotFound
-	case wire.OffsetMismatch, wire.StreamAlreadyExists:
+	case wire.OffsetMismatch, wire.StreamAlreadyExists, wire.Held:
 		return exitConflict
 	case wire.AuthenticationFailed, wire.PermissionDenied:
 		return exitAuth

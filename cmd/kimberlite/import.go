@@ -48,7 +48,8 @@ type importing struct {
 	known  client.Offset // what is stored below it matches the file
 }
 
-// Batches under way. Each names the offset it expects, so that after one that failed none of the later ones can succeed.
+// Batches under way. Each names the offset it expects, so that after one that failed none of the later ones can succeed,
+// and each has a key, so that the client sends it again over a connection that broke.
 const importWindow = 8
 
 func (a *app) importFile(ctx context.Context, c *client.Client, name string, file *source, size int64) error {
@@ -78,7 +79,7 @@ func (a *app) importFile(ctx context.Context, c *client.Client, name string, fil
 	})
 }
 
-// resume compares what is stored with the file and appends the rest. Where the outcome of an append is unknown, it
+// resume compares what is stored with the file and appends the rest. Where the outcome of an append stays unknown, it
 // begins again with what is stored then. It returns how many events it found at first.
 func (im *importing) resume(ctx context.Context) (found client.Offset, err error) {
 	for first := true; ; first = false {
@@ -175,7 +176,7 @@ func (im *importing) appendRest(ctx context.Context, lines *lines) error {
 }
 
 func (im *importing) options(next client.Offset, times []time.Time) []client.AppendOption {
-	list := []client.AppendOption{client.ExpectOffset(next)}
+	list := []client.AppendOption{client.ExpectOffset(next), client.IdempotencyKey(client.NewKey())}
 	if im.file.field != "" {
 		list = append(list, client.Timestamps(times...))
 	}

@@ -70,6 +70,7 @@ Start a server with "kimberlite dev", then try "kimberlite stream create orders"
 	root.AddCommand(
 		newDev(a), newServe(a),
 		newTenant(a), newStream(a), newAppend(a), newImport(a), newRead(a),
+		newRetention(a), newAudit(a), newClock(a),
 		newDoctor(a), newBenchCommand(), newVersion(a),
 	)
 	return root

@@ -24,6 +24,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			wd, err := os.Getwd()
 			e.Setenv("QUAKES", wd+"/../../testdata/earthquakes.jsonl")
+			e.Setenv("GORACE", "atexit_sleep_ms=10") // a second for each of the many commands, otherwise
 			return err
 		},
 		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await},

@@ -107,6 +107,18 @@ func printOne(w io.Writer, f format, header []string, r row) error {
 	return p.close()
 }
 
+// fact is a line about one thing that has too many properties for a row.
+type fact struct{ name, value string }
+
+// printFacts prints a thing on many lines.
+func printFacts(w io.Writer, facts []fact) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range facts {
+		fmt.Fprintf(t, "%s\t%s\n", f.name, f.value) // its error comes back below
+	}
+	return t.Flush()
+}
+
 // stamp writes a time as everywhere in the output; nothing for none.
 func stamp(t time.Time) string {
 	if t.IsZero() {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -12,33 +14,75 @@ import (
 )
 
 func newRead(a *app) *cobra.Command {
-	var from, maxBytes uint64
-	var limit uint32
+	o := readFlags{}
 	cmd := remote(a, &cobra.Command{
 		Use:   "read STREAM",
 		Short: "Print a stream's events, to its end",
 		Long: `Print a stream's events from an offset on, to its end. Every event is verified against its checksum.
 
+Times are RFC 3339, dates, or durations before now (90m, 36h, 7d), and mean the events' own times: --since begins at the
+first event that is as young, --until ends before the first event that is.
+
 With -o jsonl or json, "data" is the event itself if it is JSON, else a string; what is not text is "data_base64".
 With -o raw it is the event's bytes and a line end.`,
 		Example: `  kimberlite read orders --from 1700 -o jsonl
-  kimberlite read orders --limit 10`,
+  kimberlite read orders --limit 10
+  kimberlite read orders --last 10
+  kimberlite read orders --since 7d --until 2026-05-09`,
 		Args: args(cobra.ExactArgs(1)),
 	})
-	cmd.Flags().Uint64Var(&from, "from", 0, "offset of the first event")
-	cmd.Flags().Uint32Var(&limit, "limit", 0, "print at most so many events; 0 for all")
-	cmd.Flags().Uint64Var(&maxBytes, "max-bytes", 0, "stop once so many bytes of event data are printed; 0 for all")
+	o.register(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var options []client.ReadOption
-		if limit > 0 {
-			options = append(options, client.MaxEvents(limit))
+		options, err := o.options(cmd, time.Now())
+		if err != nil {
+			return usage(cmd, err)
 		}
-		if maxBytes > 0 {
-			options = append(options, client.MaxBytes(maxBytes))
-		}
-		return a.read(cmd, args[0], client.Offset(from), options)
+		return a.read(cmd, args[0], client.Offset(o.from), options)
 	}
 	return cmd
+}
+
+// readFlags say which events to read.
+type readFlags struct {
+	from, last, maxBytes uint64
+	limit                uint32
+	since, until         string
+}
+
+func (o *readFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Uint64Var(&o.from, "from", 0, "offset of the first event")
+	f.Uint64Var(&o.last, "last", 0, "print only so many events at the stream's end")
+	f.StringVar(&o.since, "since", "", "begin at the first event with this time or a later one")
+	f.StringVar(&o.until, "until", "", "end before the first event with this time or a later one")
+	f.Uint32Var(&o.limit, "limit", 0, "print at most so many events; 0 for all")
+	f.Uint64Var(&o.maxBytes, "max-bytes", 0, "stop once so many bytes of event data are printed; 0 for all")
+}
+
+func (o *readFlags) options(cmd *cobra.Command, now time.Time) (list []client.ReadOption, err error) {
+	for _, f := range []struct {
+		name, value string
+		option      func(time.Time) client.ReadOption
+	}{{"since", o.since, client.Since}, {"until", o.until, client.Until}} {
+		if !cmd.Flags().Changed(f.name) {
+			continue
+		}
+		t, err := parseWhen(f.value, now, ago)
+		if err != nil {
+			return nil, fmt.Errorf("--%s %w", f.name, err)
+		}
+		list = append(list, f.option(t))
+	}
+	if cmd.Flags().Changed("last") {
+		list = append(list, client.Last(o.last))
+	}
+	if o.limit > 0 {
+		list = append(list, client.MaxEvents(o.limit))
+	}
+	if o.maxBytes > 0 {
+		list = append(list, client.MaxBytes(o.maxBytes))
+	}
+	return list, nil
 }
 
 func (a *app) read(cmd *cobra.Command, name string, from client.Offset, options []client.ReadOption) error {
