@@ -250,5 +250,7 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
-	return append([]string{"append", "read", "sync"}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true}.Capabilities()...)
+	return append([]string{
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit",
+	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true}.Capabilities()...)
 }
