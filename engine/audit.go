@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -250,89 +249,4 @@ func (m *Machine) tellRefusals() {
 	}
 	clear(m.refused[len(kept):])
 	m.refused = kept
-}
-
-// verifyChunk is how many bytes of an audit stream are verified at a time.
-const verifyChunk = 256 << 10
-
-// verifyAudit checks the hash chain of the tenant's audit stream, from its first event to the last one that there was
-// when the request came.
-func (m *Machine) verifyAudit(r *Request, fx []Effect) []Effect {
-	t := m.state.tenants[r.Msg.Tenant]
-	if t == nil {
-		return m.noTenant(r, fx)
-	}
-	v := &verification{req: r, tenant: t, head: t.audit.head, want: t.chain, after: t.audit.lsn}
-	return m.verifyOn(v, fx)
-}
-
-// verification is a VerifyAudit under way.
-type verification struct {
-	req    *Request
-	tenant *tenant
-	head   wire.Offset
-	next   wire.Offset
-	chain  [sha256.Size]byte // of the events before next
-	want   [sha256.Size]byte // what the state says of the events before head
-	after  seg.LSN
-}
-
-func (m *Machine) verifyOn(v *verification, fx []Effect) []Effect {
-	if v.next >= v.head {
-		return m.verified(v, fx)
-	}
-	rd := m.reading(v.tenant.audit, v.next, verifyChunk)
-	rd.end = v.head
-	rd.then = func(b wire.ResponseBody, fx []Effect) []Effect {
-		switch b := b.(type) {
-		case *wire.ReadEventsReply:
-			for e := range b.Events.All {
-				if why := v.take(e); why != "" {
-					return m.broken(v, why, fx)
-				}
-			}
-			return m.verifyOn(v, fx)
-		case *wire.Error:
-			if b.Code == wire.DataCorrupted {
-				return m.broken(v, b.Message, fx)
-			}
-		}
-		return m.reply(v.req, b, v.after, fx)
-	}
-	return m.readOn(rd, fx)
-}
-
-// take verifies one event. It returns what is wrong with it.
-func (v *verification) take(e wire.Event) string {
-	var a auditEvent
-	if err := json.Unmarshal(e.Data, &a); err != nil {
-		return "it is not an audit event: " + err.Error()
-	}
-	if prev, err := hex.DecodeString(a.Prev); err != nil || !bytes.Equal(prev, v.chain[:]) {
-		return "it does not name the hash of the event before it"
-	}
-	if a.Seq != uint64(v.next) {
-		return fmt.Sprintf("it says that it is event %d", a.Seq)
-	}
-	v.chain, v.next = sha256.Sum256(e.Data), v.next+1
-	return ""
-}
-
-func (m *Machine) verified(v *verification, fx []Effect) []Effect {
-	if v.head > 0 && v.chain != v.want {
-		v.next--
-		return m.broken(v, "its hash is not the one that the server has kept", fx)
-	}
-	m.cfg.hit(ProbeAuditVerified)
-	b := &wire.VerifyAuditReply{Events: uint64(v.head)}
-	if v.head > 0 {
-		b.Hash = bytes.Clone(v.want[:])
-	}
-	return m.reply(v.req, b, v.after, fx)
-}
-
-func (m *Machine) broken(v *verification, why string, fx []Effect) []Effect {
-	return m.reply(v.req, &wire.VerifyAuditReply{
-		Events: uint64(v.head), Hash: bytes.Clone(v.want[:]), Break: wire.Some(v.next), Message: why,
-	}, v.after, fx)
 }

@@ -17,18 +17,20 @@ type Machine struct {
 	clock clock
 	rng   *rand.ChaCha8
 
-	state   state
-	log     commit
-	reads   map[JobID]*read         // waiting for their job
-	trims   map[wire.StreamID]*trim // searches for expired events under way
-	due     deadlines
-	refused []refusedAccess // of this minute
-	queued  []*read         // waiting until fewer do
-	job     JobID           // the last one given
-	snap    snapshotting
-	slots   []replySlot // replies not handed out yet
-	stats   Stats
-	err     error // why it halted
+	state         state
+	log           commit
+	reads         map[JobID]*read         // waiting for their job
+	trims         map[wire.StreamID]*trim // searches for expired events under way
+	verifying     map[JobID]*verification // waiting for their job
+	verifications int                     // under way
+	due           deadlines
+	refused       []refusedAccess // of this minute
+	queued        []*read         // waiting until fewer do
+	job           JobID           // the last one given
+	snap          snapshotting
+	slots         []replySlot // replies not handed out yet
+	stats         Stats
+	err           error // why it halted
 }
 
 // Stats counts what the machine did since it was opened, and shows what it holds now.
@@ -148,7 +150,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && !m.snap.running && !m.log.preparing
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && !m.snap.running && !m.log.preparing
 }
 
 // Halted returns why the machine halted, or nil.
@@ -205,6 +207,8 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 	switch r := c.Result.(type) {
 	case prepareResult:
 		return m.prepared(r, fx)
+	case verifyResult:
+		return m.verifyDone(c.Job, r, fx)
 	case snapshotResult:
 		return m.snapshotDone(r, fx)
 	case readResult:
