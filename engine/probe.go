@@ -49,7 +49,6 @@ const (
 	ProbeSystemStream
 	ProbeRefusalCoalesced
 	ProbeTrimmed
-	ProbeTrimStopped
 	ProbeTrimAwaited
 	ProbeDuplicateAppend
 	ProbeDuplicateOfUndurable
@@ -113,7 +112,6 @@ var probeNames = [ProbeCount]string{
 	ProbeSystemStream:              "system-stream",
 	ProbeRefusalCoalesced:          "refusal-coalesced",
 	ProbeTrimmed:                   "trimmed",
-	ProbeTrimStopped:               "trim-stopped",
 	ProbeTrimAwaited:               "trim-awaited",
 	ProbeDuplicateAppend:           "duplicate-append",
 	ProbeDuplicateOfUndurable:      "duplicate-of-undurable",

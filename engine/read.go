@@ -22,6 +22,7 @@ type read struct {
 	oldest   wire.Offset                                // the reply says so
 	now      wire.Time                                  // as retention sees the engine clock, when it was decided
 	back     bool                                       // newest first
+	cut      bool                                       // what had expired when it was decided is cut off, or could not be
 	then     func(wire.ResponseBody, []Effect) []Effect // takes the outcome, where it is not for a client
 	selection
 }
@@ -80,7 +81,7 @@ func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
 		m.cfg.hit(ProbeReadDeletedMeanwhile)
 		return m.gone(rd.req, s, s.lsn, fx)
 	}
-	if m.overdue(s, rd.now) {
+	if !rd.cut && m.overdue(s, rd.now) {
 		m.cfg.hit(ProbeTrimAwaited)
 		if t := m.trims[s.id]; t != nil {
 			t.waiting = append(t.waiting, rd)

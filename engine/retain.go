@@ -191,6 +191,7 @@ func (m *Machine) overdueSpan() wire.Span {
 
 // trim is the search for a stream's first event that has not expired.
 type trim struct {
+	now     wire.Time // as retention saw the engine clock
 	upto    wire.Time // the greatest event time that has
 	read    *read
 	waiting []*read
@@ -215,7 +216,7 @@ func (m *Machine) trimFor(s *stream, waiting *read, fx []Effect) []Effect {
 	rd.seek(s, upto+1)
 	rd.only = true
 	rd.foundTime = upto
-	t := &trim{upto: upto, read: rd}
+	t := &trim{now: m.grain(), upto: upto, read: rd}
 	if waiting != nil {
 		t.waiting = []*read{waiting}
 	}
@@ -231,7 +232,6 @@ func (m *Machine) trimFor(s *stream, waiting *read, fx []Effect) []Effect {
 func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) []Effect {
 	delete(m.trims, s.id)
 	if _, failed := b.(*wire.Error); failed {
-		m.cfg.hit(ProbeTrimStopped)
 		s.trimAfter = m.clock.now + wire.Time(trimRetry)
 	}
 	floor := s.oldest
@@ -241,7 +241,7 @@ func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) 
 	}
 	m.watch(s)
 	for _, rd := range t.waiting {
-		rd.low = max(rd.low, floor)
+		rd.low, rd.cut = max(rd.low, floor), t.now >= rd.now
 		fx = m.startRead(rd, fx)
 	}
 	return fx
