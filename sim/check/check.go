@@ -16,15 +16,22 @@ type Invariant int
 const (
 	Contract    Invariant = 0  // a reply has the form that the protocol says
 	Durable     Invariant = 1  // an acknowledged append is there, byte for byte, at its offset
+	Sent        Invariant = 2  // nothing is there that nobody sent, and nothing twice
 	Dense       Invariant = 3  // offsets have no gaps
 	Whole       Invariant = 4  // a batch is all or nothing
 	Expectation Invariant = 5  // success if and only if expected = current
 	Refusal     Invariant = 6  // what a refusal reveals is a durable fact
 	Once        Invariant = 7  // an unknown outcome happened once or never
+	Resent      Invariant = 8  // an append sent again returns the original result
 	Linear      Invariant = 9  // the history of a stream is linearizable
 	Reads       Invariant = 10 // reads return only durable events, sound, and never go back within a session
 	Times       Invariant = 11 // commit times never decrease within a tenant
+	Early       Invariant = 12 // retention deletes nothing early by the engine clock
+	Expired     Invariant = 13 // and does delete, exactly at the cut-off for readers
+	Oldest      Invariant = 14 // the oldest offset never moves back
 	Bounded     Invariant = 18 // bytes waiting for a connection are bounded
+	Deleted     Invariant = 19 // a deleted stream refuses everything, and is gone from its purge date on
+	Audit       Invariant = 20 // the audit stream is chained, and has each act once
 	Taint       Invariant = 26 // tenants are walls
 	State       Invariant = 28 // state after recovery = state of the durable prefix
 	Same        Invariant = 29 // the same seed gives the same run, and Step never panics
@@ -34,7 +41,8 @@ const (
 
 // All lists the rules in order.
 var All = []Invariant{
-	Contract, Durable, Dense, Whole, Expectation, Refusal, Once, Linear, Reads, Times, Bounded, Taint, State, Same, Buffers, Live,
+	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest, Bounded,
+	Deleted, Audit, Taint, State, Same, Buffers, Live,
 }
 
 // String returns the rule's name.
@@ -43,6 +51,7 @@ func (i Invariant) String() string { return names[i] }
 var names = map[Invariant]string{
 	Contract: "contract", Durable: "durable", Dense: "dense", Whole: "whole", Expectation: "expectation",
 	Refusal: "refusal", Once: "once", Linear: "linearizable", Reads: "reads", Times: "times", Bounded: "bounded", Taint: "taint",
+	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
 }
 

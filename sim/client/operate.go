@@ -158,7 +158,7 @@ func (c *Client) info(op plan.Op, st *model.Stream) *model.Call {
 
 func (c *Client) badAppend(op plan.Op, st *model.Stream) *model.Call {
 	b := &wire.AppendEvents{Stream: st.ID, Events: [][]byte{c.tenant.Marker[:]}}
-	switch op.Case % 6 {
+	switch op.Case % 5 {
 	case 0:
 		b.Events = nil
 	case 1:
@@ -169,8 +169,6 @@ func (c *Client) badAppend(op plan.Op, st *model.Stream) *model.Call {
 		b.Timestamps = wire.Some(make([]wire.Time, 2))
 	case 4:
 		b.Timestamps = wire.Some([]wire.Time{1<<63 - 1})
-	case 5:
-		b.IdempotencyKey = wire.Some(wire.Key{1})
 	}
 	return &model.Call{Op: op, Stream: st, Body: b}
 }
@@ -193,7 +191,7 @@ func (c *Client) badCreate(op plan.Op, st *model.Stream) *model.Call {
 	case n == 6:
 		b.Name = strings.Repeat("x", wire.MaxName+1)
 	default:
-		b.RetentionDays = wire.Some(uint32(op.Case % 2))
+		b.RetentionDays = wire.Some(uint32(0))
 	}
 	return call
 }

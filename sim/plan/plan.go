@@ -36,6 +36,13 @@ type Config struct {
 	Group          int   `json:"group"`
 	Share          int   `json:"share"`
 
+	Keeper        int   `json:"keeper,omitempty"`          // operations of the client that lets streams live
+	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds
+	Grain         int64 `json:"grain,omitempty"`           // how finely retention sees the clock, in nanoseconds
+	KeysPerStream int   `json:"keys_per_stream,omitempty"` // idempotency keys
+	KeyAge        int64 `json:"key_age,omitempty"`         // in nanoseconds
+	Keys          int   `json:"keys,omitempty"`            // of all streams
+
 	Tenants int `json:"tenants"`
 	Streams int `json:"streams"` // of each tenant
 

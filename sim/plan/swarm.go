@@ -14,6 +14,7 @@ func Draw(seed uint64, ops int) *Plan {
 	source := rng.Source(seed)
 	p := &Plan{Seed: seed, Rates: drawRates(source.Stream("swarm.faults"))}
 	p.Config = drawConfig(source.Stream("swarm.config"))
+	p.Config.drawKeeper(source.Stream("swarm.keeper"), ops)
 	p.Clients = drawClients(source.Stream("swarm.clients"), &p.Config)
 	p.Ops = drawOps(source.Stream("swarm.ops"), p, ops)
 	return p
@@ -57,6 +58,15 @@ func drawConfig(r *rng.Rand) Config {
 		c.DriftPPM = int(r.Between(-50_000, 50_000))
 	}
 	return c
+}
+
+// drawKeeper draws how streams live.
+func (c *Config) drawKeeper(r *rng.Rand, ops int) {
+	c.Day, c.Grain = r.Log(50_000_000, 30_000_000_000), r.Log(1_000_000, 1_000_000_000)
+	c.KeysPerStream, c.Keys, c.KeyAge = 1+r.N(8), 1+r.N(20), r.Log(1_000_000_000, 300_000_000_000)
+	if r.N(4) > 0 {
+		c.Keeper = int(r.Log(10, int64(max(ops/4, 20))))
+	}
 }
 
 // faultRates are the kinds of faults with the range of their rates, in parts per million of the effects they follow.
@@ -171,6 +181,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
+	fmt.Fprintf(&b, " keeper=%d day=%dms keys=%d/%d", c.Keeper, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)
 	if p.Rates == nil {

@@ -40,6 +40,7 @@ type World struct {
 	farewell int64
 
 	clients    []*client.Client
+	keeper     *client.Keeper
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -125,6 +126,7 @@ func (w *World) populate() {
 		}
 		w.clients = append(w.clients, client.New(w, w.suite, w.source, shared, i, &w.plan.Config, spec, ops))
 	}
+	w.keeper = client.NewKeeper(w, w.suite, w.source, len(w.clients), &w.plan.Config)
 }
 
 // Limits of the phases, in simulated nanoseconds.
@@ -141,6 +143,9 @@ func (w *World) Run() {
 	w.after(0, w.boot)
 	for _, c := range w.clients {
 		w.after(w.net.Latency(), c.Pump)
+	}
+	if w.plan.Config.Keeper > 0 {
+		w.after(w.net.Latency(), w.keeper.Pump)
 	}
 	for !w.done && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
@@ -173,7 +178,8 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) {
+		if w.quietClients(true) && (w.plan.Config.Keeper == 0 || w.keeper.Idle()) {
+			w.keeper.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
 			w.late("operations")
@@ -223,6 +229,7 @@ func (w *World) heal() {
 	w.phase, w.limit, w.farewell = healing, w.now+healLimit, w.now+healSpan
 	w.after(healSpan, func() {})
 	w.in.Heal()
+	w.keeper.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
@@ -353,6 +360,10 @@ func (w *World) engineConfig() engine.Config {
 	c.MaxBatch, c.MaxBacklog, c.Cache, c.SnapshotEvery = p.MaxBatch, p.MaxBacklog, p.Cache, p.SnapshotEvery
 	c.MaxBatchBytes, c.MaxBatchEvents = p.MaxBatchBytes, p.MaxBatchEvents
 	c.MaxDiskReads = 2 // so that some wait
+	if p.Day > 0 {
+		c.RetentionDay, c.RetentionGrain = wire.Span(p.Day), wire.Span(p.Grain)
+		c.KeysPerStream, c.KeyAge, c.Keys = p.KeysPerStream, wire.Span(p.KeyAge), p.Keys
+	}
 	c.Probe = func(x engine.Probe) { w.probes[x]++ }
 	return c
 }
