@@ -146,7 +146,7 @@ func (m *Machine) expiredUpto(s *stream, now wire.Time) (wire.Time, bool) {
 // overdue reports whether a stream's oldest event has expired at an instant.
 func (m *Machine) overdue(s *stream, now wire.Time) bool {
 	upto, ok := m.expiredUpto(s, now)
-	return ok && s.oldest < s.head && s.firstTime <= upto && s.trimAfter <= m.clock.now
+	return ok && s.oldest < s.head && s.firstTime <= upto
 }
 
 // expireAtOnce is how many streams a tick looks at, so that it holds nobody up for long.
@@ -169,7 +169,7 @@ func (m *Machine) expire(fx []Effect) []Effect {
 				s.watched = m.clock.now + wire.Time(Second)
 				heap.Push(&m.due, deadline{s.watched, s.id})
 			}
-		case m.overdue(s, m.grain()):
+		case s.trimAfter <= m.clock.now && m.overdue(s, m.grain()):
 			fx = m.trim(s, fx)
 		case m.dueAt(s) <= m.clock.now: // within the grain, or not to be touched
 			s.watched = m.clock.now + wire.Time(m.cfg.RetentionGrain)
@@ -231,7 +231,8 @@ func (m *Machine) trimFor(s *stream, waiting *read, fx []Effect) []Effect {
 // trimmed ends a search: the oldest offset moves, and the reads that waited for it go on.
 func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) []Effect {
 	delete(m.trims, s.id)
-	if _, failed := b.(*wire.Error); failed {
+	e, failed := b.(*wire.Error)
+	if failed {
 		s.trimAfter = m.clock.now + wire.Time(trimRetry)
 	}
 	floor := s.oldest
@@ -241,6 +242,10 @@ func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) 
 	}
 	m.watch(s)
 	for _, rd := range t.waiting {
+		if failed && e.Code == wire.StorageError && rd.next <= t.read.next { // it may pass, and show what has expired
+			fx = m.readEnd(rd, e, fx)
+			continue
+		}
 		rd.low, rd.cut = max(rd.low, floor), t.now >= rd.now
 		fx = m.startRead(rd, fx)
 	}
