@@ -278,8 +278,15 @@ func (w *World) replay(s *server, want [sha256.Size]byte) {
 	}
 }
 
-// explains reports whether the disk's damage explains that recovery fails, for ever.
-func (w *World) explains(err error) bool { return w.disk.ruined(seg.ManifestName) }
+// explains reports whether the disk's damage explains that recovery fails, for ever: the manifest is damaged, and was not
+// written anew since. What passes, such as a failed read, does not count.
+func (w *World) explains() bool {
+	if !w.disk.ruined(seg.ManifestName) {
+		return false
+	}
+	_, err := seg.ReadManifest(w.disk.disk.Clone().Mount())
+	return err != nil
+}
 
 // bounded checks what waits for a connection.
 func (w *World) bounded(p *peer) {

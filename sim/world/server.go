@@ -79,7 +79,7 @@ func (s *server) failed(err error) {
 	w.note("recovery-failed", uint64(s.number), 0, 0)
 	w.refusals++
 	w.lastErr = err
-	if w.explains(err) {
+	if w.explains() {
 		w.stuck = true
 		w.end()
 		return

@@ -147,7 +147,7 @@ func (w *World) Run() {
 	if w.plan.Config.Keeper > 0 {
 		w.after(w.net.Latency(), w.keeper.Pump)
 	}
-	for !w.done && w.suite.Failed == nil {
+	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
 		if !ok {
 			break
