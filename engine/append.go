@@ -33,13 +33,13 @@ func (m *Machine) append(r *Request, b *wire.AppendEvents, fx []Effect) []Effect
 		return m.mismatch(r, b, s, fx)
 	}
 	if b.IdempotencyKey.Set {
-		if code, text, ok := m.limit(); !ok {
-			return m.refuse(r, code, s.lsn, fx, "%s", text)
+		if e := m.limit(); e != nil {
+			return m.reply(r, e, s.lsn, fx)
 		}
 	}
 	n := seg.AppendOverhead(b.IdempotencyKey.Set) + size
-	if code, text, full := m.noRoom(n, data); full {
-		return m.refuse(r, code, s.lsn, fx, "%s", text)
+	if e := m.noRoom(n, data); e != nil {
+		return m.reply(r, e, s.lsn, fx)
 	}
 	if m.log.flying != nil {
 		m.cfg.hit(ProbeAppendWaitsForSync)
@@ -144,12 +144,20 @@ func (s *state) applyAppend(r *seg.Record, at seg.Extent, geo seg.Geometry) erro
 	if err != nil {
 		return err
 	}
-	if r.First != x.head && (!s.holed || r.First < x.head) {
-		return fmt.Errorf("%w: offset %d of stream %d after %d", errMisfit, r.First, r.Stream, x.head)
+	if err := s.follows(x, r.First); err != nil {
+		return err
 	}
 	x.extend(r, events, at, geo)
 	if r.Flags&seg.FlagKey != 0 {
 		s.remember(x, r)
+	}
+	return nil
+}
+
+// follows checks that an offset is the next of a stream, or a later one where a hole in the log may have swallowed some.
+func (s *state) follows(x *stream, first wire.Offset) error {
+	if first != x.head && (!s.holed || first < x.head) {
+		return fmt.Errorf("%w: offset %d of stream %d after %d", errMisfit, first, x.id, x.head)
 	}
 	return nil
 }

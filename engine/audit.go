@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -54,19 +53,19 @@ type auditEvent struct {
 	Prev     string        `json:"prev"`
 }
 
-// about returns an act of a request on a stream.
-func about(r *Request, s *stream, kind seg.Kind, verb string, detail any, fields []byte) *act {
-	return &act{kind: kind, verb: verb, from: r.From, tenant: s.tenant.id, stream: s.id, name: s.name, detail: detail, fields: fields}
+// about returns an act on a stream, asked for from an address.
+func about(from string, s *stream, kind seg.Kind, verb string, detail any, fields []byte) *act {
+	return &act{kind: kind, verb: verb, from: from, tenant: s.tenant.id, stream: s.id, name: s.name, detail: detail, fields: fields}
 }
 
-// carryOut decides an act into the log. It returns false and why where there is no room.
-func (m *Machine) carryOut(a *act) (wire.Code, string, bool) {
+// carryOut decides an act into the log. It returns the refusal where there is no room.
+func (m *Machine) carryOut(a *act) *wire.Error {
 	body := m.actBody(a)
-	if code, text, full := m.noRoom(seg.RecordHeader+len(body), a.purpose()); full {
-		return code, text, false
+	if e := m.noRoom(seg.RecordHeader+len(body), a.purpose()); e != nil {
+		return e
 	}
 	m.decide(m.actRecord(a), body)
-	return 0, "", true
+	return nil
 }
 
 // decideAct is carryOut of an act for which there is room.
@@ -104,8 +103,7 @@ func (m *Machine) actRecord(a *act) *seg.Record {
 // actBody returns the body of an act's entry: its audit event, and what apply needs.
 func (m *Machine) actBody(a *act) []byte {
 	e := auditEvent{
-		Time: time.Unix(0, int64(m.clock.now)).UTC().Format(time.RFC3339Nano), Act: a.verb, Stream: a.name, StreamID: a.stream, Detail: a.detail,
-		From: a.from,
+		Time: timeText(m.clock.now), Act: a.verb, From: a.from, Stream: a.name, StreamID: a.stream, Detail: a.detail,
 	}
 	var chain [sha256.Size]byte
 	if t := m.state.tenants[a.tenant]; t != nil {
@@ -182,8 +180,11 @@ func (s *state) applyToStream(r *seg.Record, t *tenant, d *decoder) error {
 func (s *state) noteAct(r *seg.Record, t *tenant, event []byte, at seg.Extent, geo seg.Geometry) error {
 	e, rest, ok := wire.NextEvent(event)
 	x := t.audit
-	if !ok || len(rest) > 0 || e.Offset != r.First || r.Count != 1 || r.First != x.head && (!s.holed || r.First < x.head) {
-		return fmt.Errorf("%w: audit event %d of tenant %d after %d", errMisfit, r.First, r.Tenant, x.head)
+	if !ok || len(rest) > 0 || e.Offset != r.First || r.Count != 1 {
+		return fmt.Errorf("%w: audit event %d of tenant %d", errMisfit, r.First, r.Tenant)
+	}
+	if err := s.follows(x, r.First); err != nil {
+		return err
 	}
 	x.extend(r, event, at, geo)
 	t.chain = sha256.Sum256(e.Data)
@@ -224,7 +225,7 @@ func (m *Machine) auditRefusal(r *Request, reason string) {
 
 // tellRefusal puts refused accesses into the audit stream, where there is room.
 func (m *Machine) tellRefusal(f *refusedAccess, count int) bool {
-	_, _, ok := m.carryOut(&act{
+	e := m.carryOut(&act{
 		kind: seg.KindRefusedAccess, verb: "access.refused", from: f.from, tenant: f.tenant,
 		detail: struct {
 			Op     string `json:"op"`
@@ -232,10 +233,11 @@ func (m *Machine) tellRefusal(f *refusedAccess, count int) bool {
 			Count  int    `json:"count"`
 		}{f.op.String(), f.reason, count},
 	})
-	if ok {
-		m.stats.RefusedAccesses += uint64(count)
+	if e != nil {
+		return false
 	}
-	return ok
+	m.stats.RefusedAccesses += uint64(count)
+	return true
 }
 
 // tellRefusals tells of the refused accesses whose minute is over.

@@ -20,7 +20,7 @@ func (m *Machine) readBack(rd *read, fx []Effect) []Effect {
 	index := rd.stream.index
 	index = index[:len(index)-max(0, len(rd.stream.locate(rd.next))-1)]
 	memory := seg.Address(0) // everything from here on is in memory
-	for i := len(index) - 1; i >= 0 && !rd.ended(true); i-- {
+	for i := len(index) - 1; i >= 0 && !rd.done(); i-- {
 		at := index[i].at
 		var batches []*batch
 		batches, memory = m.log.inMemory(at.Start)
@@ -33,7 +33,7 @@ func (m *Machine) readBack(rd *read, fx []Effect) []Effect {
 			break
 		}
 	}
-	if _, lost := rd.stream.lostAt(rd.next); rd.ended(true) || lost || len(index) == 0 || index[0].at.Start >= memory {
+	if _, lost := rd.stream.lostAt(rd.next); rd.done() || lost || len(index) == 0 || index[0].at.Start >= memory {
 		return m.readBackDone(rd, fx)
 	}
 	return m.readDisk(rd, memory, fx)
@@ -44,30 +44,21 @@ func (rd *read) backFromMemory(m *Machine, at seg.Extent, batches []*batch) {
 	m.cfg.hit(ProbeReadFromMemory)
 	for _, b := range slices.Backward(batches) {
 		from, to := max(at.Start, b.at+seg.BatchHeader), min(at.End, b.end())
-		if from < to && !rd.ended(true) {
-			rd.takeBack(seg.NewWalker(m.geo, m.store, b.buf[from-b.at:to-b.at], from, false))
+		if from < to && !rd.done() {
+			rd.take(seg.NewWalker(m.geo, m.store, b.buf[from-b.at:to-b.at], from, false))
 		}
 	}
 }
 
 // readBackDone ends a backward read when everything that could hold its events was looked through.
 func (m *Machine) readBackDone(rd *read, fx []Effect) []Effect {
-	if rd.ended(true) {
+	if rd.done() {
 		return m.readReply(rd, fx)
 	}
 	if lost, ok := rd.stream.lostAt(rd.next); ok {
 		return m.readStopped(rd, fx, "events %d to %d are lost: the log is damaged there", lost.from, lost.to-1)
 	}
 	return m.readMissed(rd, fx)
-}
-
-// ended reports whether a selection has all that it wants. A backward one is below its lowest event at the end: that may
-// be before 0.
-func (s *selection) ended(back bool) bool {
-	if !back {
-		return s.done()
-	}
-	return s.full || s.next+1 == s.low
 }
 
 // takeBack adds the stream's events that a walk meets, last first, from next on down, until a limit is reached or one is
@@ -90,7 +81,7 @@ func (s *selection) takeBack(w *seg.Walker) (damage error) {
 			list = append(list, r)
 		}
 	}
-	for i := len(list) - 1; i >= 0 && !s.ended(true); i-- {
+	for i := len(list) - 1; i >= 0 && !s.done(); i-- {
 		if list[i].First+wire.Offset(list[i].Count) <= s.next {
 			break // what is between is missing
 		}

@@ -142,23 +142,15 @@ func (c *checker) files() (err error) {
 func (c *checker) snapshots() error {
 	c.report.Snapshots = len(c.r.man.Snapshots)
 	for _, lsn := range c.r.man.Snapshots {
-		p, err := seg.ReadSnapshot(c.r.fs, c.r.man.Store, lsn)
-		if errors.Is(err, seg.ErrNewerFormat) || errors.Is(err, seg.ErrCrashed) {
+		s, _, _, err := readSnapshot(c.r.fs, c.r.man, lsn)
+		switch {
+		case err == nil:
+			c.whole = append([]*state{&s}, c.whole...)
+		case errors.Is(err, seg.ErrNewerFormat), errors.Is(err, seg.ErrCrashed):
 			return err
-		}
-		if errors.Is(err, seg.ErrOlderFormat) {
-			continue
-		}
-		if err != nil {
+		case !errors.Is(err, seg.ErrOlderFormat):
 			c.badSnapshot(lsn, err.Error())
-			continue
 		}
-		s := newState()
-		if next, _, ok := s.restore(p); !ok || s.lsn != lsn || !s.plausible(next, c.r.man.Geometry) {
-			c.badSnapshot(lsn, "it holds no state of that entry")
-			continue
-		}
-		c.whole = append([]*state{&s}, c.whole...)
 	}
 	if n := len(c.whole); n > 0 {
 		c.names = c.whole[n-1]

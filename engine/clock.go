@@ -80,9 +80,9 @@ func (m *Machine) confirmClock(r *Request, b *wire.ConfirmClock, fx []Effect) []
 	a := &act{
 		kind: seg.KindConfirmClock, verb: "clock.confirm", from: r.From, tenant: serverTenant, detail: detail, fields: putNumbers(nil, uint64(skew)),
 	}
-	if code, text, ok := m.carryOut(a); !ok {
+	if e := m.carryOut(a); e != nil {
 		*c = before
-		return m.refuse(r, code, m.state.lsn, fx, "%s", text)
+		return m.reply(r, e, m.state.lsn, fx)
 	}
 	m.cfg.hit(ProbeClockConfirmed)
 	return m.reply(r, &wire.ConfirmClockReply{Now: c.now}, m.state.lsn, fx)

@@ -337,22 +337,25 @@ func (m *Machine) prepared(r prepareResult, fx []Effect) []Effect {
 	return m.prepare(fx)
 }
 
-// noRoom says why a record of n bytes cannot be taken, as a code and a text; it returns false where it can.
-func (m *Machine) noRoom(n int, p purpose) (wire.Code, string, bool) {
+// noRoom returns the refusal of a record of n bytes that cannot be taken, nil where it can.
+func (m *Machine) noRoom(n int, p purpose) *wire.Error {
 	if most := m.geo.MaxRecords(); n > most {
-		return wire.InvalidRequest, fmt.Sprintf("the request takes %d bytes in the log, and a log segment of this server holds %d; send less at a time", n, most), true
+		return &wire.Error{
+			Code:    wire.InvalidRequest,
+			Message: fmt.Sprintf("the request takes %d bytes in the log, and a log segment of this server holds %d; send less at a time", n, most),
+		}
 	}
 	if m.log.fits(n, p) {
 		if p == admin && !m.log.fits(n, data) {
 			m.cfg.hit(ProbeReserveUsed)
 		}
-		return 0, "", false
+		return nil
 	}
 	m.stats.Refused++
 	m.cfg.hit(ProbeStorageFull)
 	err := m.log.prepareErr
 	if err == nil || errors.Is(err, seg.ErrNoSpace) {
-		return wire.StorageFull, "the disk is full; reads and deletions go on, and appends will when space is freed", true
+		return &wire.Error{Code: wire.StorageFull, Message: "the disk is full; reads and deletions go on, and appends will when space is freed"}
 	}
-	return wire.StorageError, "the next log segment cannot be made; see the server's log", true
+	return &wire.Error{Code: wire.StorageError, Message: "the next log segment cannot be made; see the server's log"}
 }

@@ -35,8 +35,8 @@ func (m *Machine) deleteStream(r *Request, b *wire.DeleteStream, fx []Effect) []
 	detail := struct {
 		Purge string `json:"purge_date"`
 	}{timeText(purge)}
-	if code, text, ok := m.carryOut(about(r, s, seg.KindDeleteStream, "stream.delete", detail, putNumbers(nil, uint64(purge)))); !ok {
-		return m.refuse(r, code, s.lsn, fx, "%s", text)
+	if e := m.carryOut(about(r.From, s, seg.KindDeleteStream, "stream.delete", detail, putNumbers(nil, uint64(purge)))); e != nil {
+		return m.reply(r, e, s.lsn, fx)
 	}
 	m.watch(s)
 	return m.reply(r, &wire.DeleteStreamReply{Deleted: true, PurgeDate: purge, Position: s.tenant.position}, s.lsn, fx)
@@ -52,8 +52,8 @@ func (m *Machine) undeleteStream(r *Request, b *wire.UndeleteStream, fx []Effect
 		return m.reply(r, &wire.UndeleteStreamReply{Position: s.tenant.position}, s.lsn, fx)
 	}
 	m.cfg.hit(ProbeUndeleted)
-	if code, text, ok := m.carryOut(about(r, s, seg.KindUndeleteStream, "stream.undelete", nil, nil)); !ok {
-		return m.refuse(r, code, s.lsn, fx, "%s", text)
+	if e := m.carryOut(about(r.From, s, seg.KindUndeleteStream, "stream.undelete", nil, nil)); e != nil {
+		return m.reply(r, e, s.lsn, fx)
 	}
 	m.watch(s)
 	return m.reply(r, &wire.UndeleteStreamReply{Restored: true, Position: s.tenant.position}, s.lsn, fx)
@@ -65,7 +65,7 @@ func (m *Machine) purge(s *stream) bool {
 		Events uint64 `json:"events"`
 		Bytes  uint64 `json:"bytes"`
 	}{uint64(s.head - s.oldest), s.bytes - s.cut}
-	if _, _, ok := m.carryOut(about(&Request{}, s, seg.KindPurgeStream, "stream.purge", detail, nil)); !ok {
+	if m.carryOut(about("", s, seg.KindPurgeStream, "stream.purge", detail, nil)) != nil {
 		return false
 	}
 	m.cfg.hit(ProbePurged)

@@ -37,8 +37,8 @@ func (m *Machine) setHold(r *Request, b *wire.SetHold, fx []Effect) []Effect {
 		Reason string `json:"reason"`
 	}{b.Name, b.Reason}
 	fields := appendString(appendString(nil, b.Name), b.Reason)
-	if code, text, ok := m.carryOut(about(r, s, seg.KindSetHold, "hold.set", detail, fields)); !ok {
-		return m.refuse(r, code, s.lsn, fx, "%s", text)
+	if e := m.carryOut(about(r.From, s, seg.KindSetHold, "hold.set", detail, fields)); e != nil {
+		return m.reply(r, e, s.lsn, fx)
 	}
 	return m.reply(r, &wire.SetHoldReply{Position: s.tenant.position}, s.lsn, fx)
 }
@@ -56,8 +56,8 @@ func (m *Machine) releaseHold(r *Request, b *wire.ReleaseHold, fx []Effect) []Ef
 	detail := struct {
 		Hold string `json:"hold"`
 	}{s.holds[i].name}
-	if code, text, ok := m.carryOut(about(r, s, seg.KindReleaseHold, "hold.release", detail, appendString(nil, detail.Hold))); !ok {
-		return m.refuse(r, code, s.lsn, fx, "%s", text)
+	if e := m.carryOut(about(r.From, s, seg.KindReleaseHold, "hold.release", detail, appendString(nil, detail.Hold))); e != nil {
+		return m.reply(r, e, s.lsn, fx)
 	}
 	m.watch(s)
 	return m.reply(r, &wire.ReleaseHoldReply{Position: s.tenant.position}, s.lsn, fx)

@@ -66,19 +66,19 @@ func (w *keyWindow) drop() {
 	w.list, w.base = w.list[1:], w.base+1
 }
 
-// limit has the state's limits be those of the configuration, before a key depends on them. It returns false where there
-// is no room to say so.
-func (m *Machine) limit() (wire.Code, string, bool) {
+// limit has the state's limits be those of the configuration, before a key depends on them. It returns the refusal
+// where there is no room to say so.
+func (m *Machine) limit() *wire.Error {
 	l := keyLimits{uint64(m.cfg.KeysPerStream), uint64(m.cfg.KeyAge), uint64(m.cfg.Keys)}
 	if m.state.limits == l {
-		return 0, "", true
+		return nil
 	}
 	body := putNumbers(nil, l.perStream, l.age, l.total)
-	if code, text, full := m.noRoom(seg.RecordHeader+len(body), admin); full {
-		return code, text, false
+	if e := m.noRoom(seg.RecordHeader+len(body), admin); e != nil {
+		return e
 	}
 	m.decide(&seg.Record{Kind: seg.KindLimits}, body)
-	return 0, "", true
+	return nil
 }
 
 func (s *state) applyLimits(r *seg.Record) error {

@@ -196,9 +196,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	if m.log.open != nil {
-		fx = m.endBatch(fx)
-	}
+	fx = m.endBatch(fx)
 	fx = m.mark(fx)
 	return m.prepare(fx)
 }

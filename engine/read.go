@@ -21,7 +21,6 @@ type read struct {
 	trouble  error                                      // the first that jobs met, in what the read wants or beside it
 	oldest   wire.Offset                                // the reply says so
 	now      wire.Time                                  // as retention sees the engine clock, when it was decided
-	back     bool                                       // newest first
 	cut      bool                                       // what had expired when it was decided is cut off, or could not be
 	then     func(wire.ResponseBody, []Effect) []Effect // takes the outcome, where it is not for a client
 	selection
@@ -39,6 +38,7 @@ type selection struct {
 	data      uint64
 	out       wire.EventRange
 	full      bool // a limit has ended it
+	back      bool // newest first
 
 	seeking   bool // pass over events until one is from since or later
 	since     wire.Time
@@ -83,12 +83,7 @@ func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
 	}
 	if !rd.cut && m.overdue(s, rd.now) {
 		m.cfg.hit(ProbeTrimAwaited)
-		if t := m.trims[s.id]; t != nil {
-			t.waiting = append(t.waiting, rd)
-			return fx
-		}
-		// A search that ends at once finds the read in its list.
-		return m.trimFor(s, rd, fx)
+		return m.trim(s, rd, fx)
 	}
 	rd.low, rd.after = max(rd.low, s.oldest), max(rd.after, s.lsn)
 	rd.oldest = rd.low
@@ -123,14 +118,14 @@ func (m *Machine) readSince(rd *read, since wire.Time, fx []Effect) []Effect {
 			return m.readNothing(rd, fx)
 		}
 		rd.low = rd.next
-		if rd.seek(rd.stream, since); rd.next >= rd.end {
+		if rd.seek(since); rd.next >= rd.end {
 			return m.readNothing(rd, fx)
 		}
 		return m.readOn(rd, fx)
 	}
 	sought := m.reading(rd.stream, rd.low, maxReadSize)
 	sought.low, sought.end, sought.head, sought.only = rd.low, rd.end, rd.head, true
-	sought.seek(rd.stream, since)
+	sought.seek(since)
 	sought.then = func(b wire.ResponseBody, fx []Effect) []Effect {
 		if _, failed := b.(*wire.Error); failed {
 			return m.readEnd(rd, b, fx)
@@ -209,7 +204,7 @@ func (m *Machine) readDisk(rd *read, upto seg.Address, fx []Effect) []Effect {
 	m.cfg.hit(ProbeReadFromDisk)
 	m.stats.DiskReads++
 	id, fx := m.start("read", readJob{
-		geo: m.geo, store: m.store, from: rd.searched, upto: upto, back: rd.back, sel: rd.selection,
+		geo: m.geo, store: m.store, from: rd.searched, upto: upto, sel: rd.selection,
 		index: index[: len(index)-1 : len(index)-1], last: index[len(index)-1],
 	}, fx)
 	m.reads[id] = rd
@@ -224,7 +219,6 @@ type readJob struct {
 	last  entry       // the index's last element, which may
 	from  seg.Address // nothing before it
 	upto  seg.Address // nothing from here on
-	back  bool
 	sel   selection
 }
 
@@ -248,23 +242,18 @@ func (j readJob) Run(fs seg.Files) any {
 		}
 	}
 	list := append(slices.Clip(j.index), j.last)
-	if j.back {
+	if j.sel.back {
 		slices.Reverse(list)
 	}
 	for _, e := range list {
 		e.at = seg.Extent{Start: max(e.at.Start, j.from), End: min(e.at.End, j.upto)}
-		if e.at.Start >= e.at.End || j.sel.ended(j.back) {
+		if e.at.Start >= e.at.End || j.sel.done() {
 			continue
 		}
 		p, err := r.Read(e.at)
 		note(err)
 		before := j.sel.next
-		w := seg.NewWalker(j.geo, j.store, p, e.at.Start, true)
-		if j.back {
-			note(j.sel.takeBack(w))
-		} else {
-			note(j.sel.take(w))
-		}
+		note(j.sel.take(seg.NewWalker(j.geo, j.store, p, e.at.Start, true)))
 		if j.sel.next != before {
 			result.across = result.across || from != 0 && j.geo.Segment(from) != j.geo.Segment(e.at.Start)
 			from = e.at.Start
@@ -357,11 +346,25 @@ func (m *Machine) readEnd(rd *read, b wire.ResponseBody, fx []Effect) []Effect {
 	return m.reply(rd.req, b, rd.after, fx)
 }
 
-func (s *selection) done() bool { return s.full || s.next >= s.end }
+// done reports whether a selection has all that it wants. A backward one is below its lowest event at the end: that may
+// be before 0.
+func (s *selection) done() bool {
+	if s.back {
+		return s.full || s.next+1 == s.low
+	}
+	return s.full || s.next >= s.end
+}
 
-// take adds the stream's events that a walk meets, in order from next on, until a limit is reached. It returns the
-// first damage that it met; the walk went on behind it.
-func (s *selection) take(w *seg.Walker) (damage error) {
+// take adds the stream's events that a walk meets, from next on in the selection's direction, until a limit is reached. It
+// returns damage that it met; the walk went on behind it.
+func (s *selection) take(w *seg.Walker) error {
+	if s.back {
+		return s.takeBack(w)
+	}
+	return s.takeOn(w)
+}
+
+func (s *selection) takeOn(w *seg.Walker) (damage error) {
 	var r seg.Record
 	for !s.done() {
 		ok, err := w.Next(&r)

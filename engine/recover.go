@@ -183,21 +183,17 @@ func (r *recovery) finish() error {
 func (r *recovery) load() error {
 	r.durable = vouched(r.man)
 	for i, lsn := range r.man.Snapshots {
-		p, err := seg.ReadSnapshot(r.fs, r.man.Store, lsn)
-		if errors.Is(err, seg.ErrNewerFormat) || errors.Is(err, seg.ErrCrashed) {
+		s, next, clock, err := readSnapshot(r.fs, r.man, lsn)
+		switch {
+		case err == nil:
+			r.state, r.start, r.clock, r.report.Snapshot = s, next, clock, lsn
+			r.whole = r.man.Snapshots[i:]
+			r.cfg.hit(ProbeSnapshotUsed)
+			return nil
+		case errors.Is(err, seg.ErrNewerFormat), errors.Is(err, seg.ErrCrashed):
 			return err
-		}
-		if errors.Is(err, seg.ErrOlderFormat) {
+		case errors.Is(err, seg.ErrOlderFormat):
 			continue
-		}
-		if err == nil {
-			s := newState()
-			if next, clock, ok := s.restore(p); ok && s.lsn == lsn && s.plausible(next, r.man.Geometry) {
-				r.state, r.start, r.clock, r.report.Snapshot = s, next, clock, lsn
-				r.whole = r.man.Snapshots[i:]
-				r.cfg.hit(ProbeSnapshotUsed)
-				return nil
-			}
 		}
 		r.cfg.hit(ProbeSnapshotDamaged)
 		r.report.BadSnapshot = append(r.report.BadSnapshot, seg.SnapshotName(lsn))

@@ -32,8 +32,8 @@ func (m *Machine) setRetention(r *Request, b *wire.SetRetention, fx []Effect) []
 	}
 	detail := retentionDetail{optional(b.Days), least, optional(s.retention)}
 	fields := putU32(appendOptU32(nil, b.Days), least)
-	if code, text, ok := m.carryOut(about(r, s, seg.KindSetRetention, "stream.retain", detail, fields)); !ok {
-		return m.refuse(r, code, s.lsn, fx, "%s", text)
+	if e := m.carryOut(about(r.From, s, seg.KindSetRetention, "stream.retain", detail, fields)); e != nil {
+		return m.reply(r, e, s.lsn, fx)
 	}
 	s.trimAfter = 0
 	m.watch(s)
@@ -97,6 +97,11 @@ func (m *Machine) watch(s *stream) {
 	if at == never || s.watched != 0 && s.watched <= at {
 		return
 	}
+	m.lookAt(s, at)
+}
+
+// lookAt has the tick look at a stream at a time.
+func (m *Machine) lookAt(s *stream, at wire.Time) {
 	s.watched = at
 	heap.Push(&m.due, deadline{at, s.id})
 }
@@ -166,14 +171,12 @@ func (m *Machine) expire(fx []Effect) []Effect {
 		switch {
 		case m.purgeDue(s):
 			if !m.purge(s) { // there is no room now
-				s.watched = m.clock.now + wire.Time(Second)
-				heap.Push(&m.due, deadline{s.watched, s.id})
+				m.lookAt(s, m.clock.now+wire.Time(Second))
 			}
 		case s.trimAfter <= m.clock.now && m.overdue(s, m.grain()):
-			fx = m.trim(s, fx)
+			fx = m.trim(s, nil, fx)
 		case m.dueAt(s) <= m.clock.now: // within the grain, or not to be touched
-			s.watched = m.clock.now + wire.Time(m.cfg.RetentionGrain)
-			heap.Push(&m.due, deadline{s.watched, s.id})
+			m.lookAt(s, m.clock.now+wire.Time(m.cfg.RetentionGrain))
 		default:
 			m.watch(s)
 		}
@@ -197,29 +200,30 @@ type trim struct {
 	waiting []*read
 }
 
+// wait has a read, if not nil, wait for the end of the search.
+func (t *trim) wait(rd *read) {
+	if rd != nil {
+		t.waiting = append(t.waiting, rd)
+	}
+}
+
 // trimRetry is how long a search that met damage waits before the next.
 const trimRetry = Minute
 
 // trim moves a stream's oldest offset over what has expired. It looks only at the piece of the log in which the first
-// event that stays must be.
-func (m *Machine) trim(s *stream, fx []Effect) []Effect {
-	if m.trims[s.id] != nil {
+// event that stays must be. A read that waits for it, if not nil, goes on afterwards.
+func (m *Machine) trim(s *stream, waiting *read, fx []Effect) []Effect {
+	if t := m.trims[s.id]; t != nil {
+		t.wait(waiting)
 		return fx
 	}
-	return m.trimFor(s, nil, fx)
-}
-
-// trimFor is trim on behalf of a read, if not nil, which goes on afterwards. None of the stream is under way.
-func (m *Machine) trimFor(s *stream, waiting *read, fx []Effect) []Effect {
 	upto, _ := m.expiredUpto(s, m.grain())
 	rd := m.reading(s, s.oldest, maxReadSize)
-	rd.seek(s, upto+1)
+	rd.seek(upto + 1)
 	rd.only = true
 	rd.foundTime = upto
 	t := &trim{now: m.grain(), upto: upto, read: rd}
-	if waiting != nil {
-		t.waiting = []*read{waiting}
-	}
+	t.wait(waiting)
 	if m.trims == nil {
 		m.trims = map[wire.StreamID]*trim{}
 	}
@@ -255,7 +259,7 @@ func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) 
 // logTrim puts the move of a stream's oldest offset into the log. Where there is no room the tick tries again.
 func (m *Machine) logTrim(s *stream, rd *read) {
 	body := putNumbers(nil, rd.passed, uint64(rd.foundTime))
-	if _, _, full := m.noRoom(seg.RecordHeader+len(body), admin); full {
+	if m.noRoom(seg.RecordHeader+len(body), admin) != nil {
 		return
 	}
 	m.cfg.hit(ProbeTrimmed)
@@ -290,7 +294,8 @@ func (s *state) applyTrim(r *seg.Record) error {
 
 // seek makes a read begin at the first event whose event time is at or after an instant. It starts where the index says
 // that everything before is older.
-func (rd *read) seek(s *stream, since wire.Time) {
+func (rd *read) seek(since wire.Time) {
+	s := rd.stream
 	rd.seeking, rd.since = true, since
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].latest >= since })
 	if i == len(s.index) {

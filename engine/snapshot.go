@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -223,6 +224,24 @@ func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
 	}
 	s.orderKeys()
 	return next, clock, !d.bad
+}
+
+// errNoState says that a snapshot is whole, and what it holds is not the state of its entry.
+var errNoState = errors.New("it holds no state of that entry")
+
+// readSnapshot restores the state in the snapshot of an entry: where the log goes on from it, and the engine clock. It
+// fails with errNoState, or as seg.ReadSnapshot does.
+func readSnapshot(fs seg.Files, man seg.Manifest, lsn seg.LSN) (s state, next seg.Address, clock wire.Time, err error) {
+	p, err := seg.ReadSnapshot(fs, man.Store, lsn)
+	if err != nil {
+		return s, 0, 0, err
+	}
+	s = newState()
+	next, clock, ok := s.restore(p)
+	if !ok || s.lsn != lsn || !s.plausible(next, man.Geometry) {
+		return s, 0, 0, errNoState
+	}
+	return s, next, clock, nil
 }
 
 // plausible reports whether a restored state can be that of a log up to an address: the machine relies on it. A snapshot

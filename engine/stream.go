@@ -33,17 +33,17 @@ func (m *Machine) createStream(r *Request, b *wire.CreateStream, fx []Effect) []
 			return m.taken(r, s, fx)
 		}
 	}
-	a := newStreamAct(r, m.state.lastStream+1, b)
+	a, first := newStreamAct(r, m.state.lastStream+1, b), newTenantAct(r, id, firstUseName)
 	room := m.actSize(a)
 	if t == nil {
-		room += m.actSize(newTenantAct(r, id, firstUseName)) + m.geo.Align // the two may come to lie in two batches
+		room += m.actSize(first) + m.geo.Align // the two may come to lie in two batches
 	}
-	if code, text, full := m.noRoom(room, data); full {
-		return m.refuse(r, code, m.state.lsn, fx, "%s", text)
+	if e := m.noRoom(room, data); e != nil {
+		return m.reply(r, e, m.state.lsn, fx)
 	}
 	if t == nil {
 		m.cfg.hit(ProbeTenantByFirstUse)
-		m.decideAct(newTenantAct(r, id, firstUseName))
+		m.decideAct(first)
 	}
 	m.decideAct(a)
 	return m.reply(r, &wire.CreateStreamReply{Stream: a.stream}, m.state.lsn, fx)
@@ -125,11 +125,10 @@ func (m *Machine) streamInfo(r *Request, b *wire.StreamInfo, fx []Effect) []Effe
 		return m.noTenant(r, fx)
 	}
 	if b.Name == "" {
-		s := m.owned(r, b.Stream)
-		if s == nil {
-			return m.missing(r, b.Stream, fx)
+		if s := m.owned(r, b.Stream); s != nil {
+			return m.reply(r, &wire.StreamInfoReply{Info: s.describe()}, s.lsn, fx)
 		}
-		return m.reply(r, &wire.StreamInfoReply{Info: s.describe()}, s.lsn, fx)
+		return m.missing(r, b.Stream, fx)
 	}
 	s := m.named(t, b.Name)
 	if s == nil {

@@ -21,8 +21,8 @@ func (m *Machine) createTenant(r *Request, b *wire.CreateTenant, fx []Effect) []
 		}
 		return m.refuse(r, wire.InvalidRequest, m.state.lsn, fx, "tenant %d exists under the name %q; choose another id", id, t.name)
 	}
-	if code, text, ok := m.carryOut(newTenantAct(r, id, b.Name)); !ok {
-		return m.refuse(r, code, 0, fx, "%s", text)
+	if e := m.carryOut(newTenantAct(r, id, b.Name)); e != nil {
+		return m.reply(r, e, 0, fx)
 	}
 	return m.reply(r, &wire.CreateTenantReply{Tenant: id}, m.state.lsn, fx)
 }
