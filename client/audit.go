@@ -3,8 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,69 +89,36 @@ func (c *Client) CheckAudit(ctx context.Context) (AuditVerdict, error) {
 	for e, err := range c.Events(ctx, stream.ID, 0) {
 		switch {
 		case errors.Is(err, ErrDataCorrupted):
-			return chain.broken(err.Error()), nil
+			return broken(&chain, err.Error()), nil
 		case err != nil:
-			return chain.verdict(), err
+			return sound(&chain), err
 		}
 		before := chain
 		if err := chain.Add(e.Data); err != nil {
-			return chain.broken(err.Error()), nil
+			return broken(&chain, err.Error()), nil
 		}
-		if chain.events == server.Events && !bytes.Equal(chain.Hash(), server.Hash) {
-			return before.broken("its hash is not the one that the server has kept"), nil
+		if chain.Events() == server.Events && !bytes.Equal(chain.Hash(), server.Hash) {
+			return broken(&before, "its hash is not the one that the server has kept"), nil
 		}
 	}
 	switch {
-	case chain.events < server.Events:
-		return chain.broken(fmt.Sprintf("the stream ends before it, though the server says that it has %d events", server.Events)), nil
+	case chain.Events() < server.Events:
+		return broken(&chain, fmt.Sprintf("the stream ends before it, though the server says that it has %d events", server.Events)), nil
 	case server.Break.Set:
 		return server, nil // the server sees what was not sent to us
 	}
-	return chain.verdict(), nil
+	return sound(&chain), nil
 }
 
 // AuditChain checks the events of an audit stream, from the first one on. The zero value is ready.
-type AuditChain struct {
-	events uint64
-	last   [sha256.Size]byte // of the event before the next; zeros before the first
-}
+type AuditChain = wire.AuditChain
 
-// Add checks the next event's data. After an error the chain is as before.
-func (a *AuditChain) Add(data []byte) error {
-	var e struct {
-		Seq  *uint64 `json:"seq"`
-		Prev string  `json:"prev"`
-	}
-	if err := json.Unmarshal(data, &e); err != nil || e.Seq == nil {
-		return errors.New("it is not an audit event")
-	}
-	if *e.Seq != a.events {
-		return fmt.Errorf("it says that it is event %d", *e.Seq)
-	}
-	if prev, err := hex.DecodeString(e.Prev); err != nil || !bytes.Equal(prev, a.last[:]) {
-		return errors.New("it does not name the hash of the event before it")
-	}
-	a.events++
-	a.last = sha256.Sum256(data)
-	return nil
-}
-
-// Events returns how many events were added.
-func (a *AuditChain) Events() uint64 { return a.events }
-
-// Hash returns the SHA-256 of the last event, nil without any.
-func (a *AuditChain) Hash() []byte {
-	if a.events == 0 {
-		return nil
-	}
-	return bytes.Clone(a.last[:])
-}
-
-func (a *AuditChain) verdict() AuditVerdict { return AuditVerdict{Events: a.events, Hash: a.Hash()} }
+// sound is the verdict on a chain that is kept so far.
+func sound(a *AuditChain) AuditVerdict { return AuditVerdict{Events: a.Events(), Hash: a.Hash()} }
 
 // broken is the verdict on a chain that is not kept by its next event.
-func (a *AuditChain) broken(reason string) AuditVerdict {
-	v := a.verdict()
-	v.Break, v.Reason = wire.Some(Offset(a.events)), reason
+func broken(a *AuditChain, reason string) AuditVerdict {
+	v := sound(a)
+	v.Break, v.Reason = wire.Some(Offset(a.Events())), reason
 	return v
 }

@@ -3,9 +3,6 @@ package engine
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -38,26 +35,23 @@ type verification struct {
 	head  wire.Offset
 	want  [sha256.Size]byte // what the state says of the events before head
 	after seg.LSN
-	chained
+	chain wire.AuditChain // of the events that are verified
 }
 
-// chained is how far a chain is verified.
-type chained struct {
-	next wire.Offset
-	hash [sha256.Size]byte // of the events before next
-}
+// next returns the event that is verified next.
+func (v *verification) next() wire.Offset { return wire.Offset(v.chain.Events()) }
 
 // verifyOn has the next events verified, if there are any.
 func (m *Machine) verifyOn(v *verification, fx []Effect) []Effect {
-	if v.next >= v.head {
+	if v.next() >= v.head {
 		return m.verified(v, fx)
 	}
-	rd := m.reading(v.audit, v.next, verifyChunk)
+	rd := m.reading(v.audit, v.next(), verifyChunk)
 	rd.end = v.head
 	rd.then = func(b wire.ResponseBody, fx []Effect) []Effect {
 		switch b := b.(type) {
 		case *wire.ReadEventsReply:
-			id, fx := m.start("verify-audit", verifyJob{v.chained, b.Events}, fx)
+			id, fx := m.start("verify-audit", verifyJob{v.chain, b.Events}, fx)
 			if m.verifying == nil {
 				m.verifying = map[JobID]*verification{}
 			}
@@ -65,7 +59,7 @@ func (m *Machine) verifyOn(v *verification, fx []Effect) []Effect {
 			return fx
 		case *wire.Error:
 			if b.Code == wire.DataCorrupted {
-				return m.broken(v, b.Message, fx)
+				return m.broken(v, v.next(), b.Message, fx)
 			}
 		}
 		return m.verdict(v, b, fx)
@@ -75,47 +69,31 @@ func (m *Machine) verifyOn(v *verification, fx []Effect) []Effect {
 
 // verifyJob verifies a part of a chain.
 type verifyJob struct {
-	chained
+	chain  wire.AuditChain
 	events wire.EventRange
 }
 
 type verifyResult struct {
-	chained
-	why string // what is wrong with the event at next; empty where nothing is
+	chain wire.AuditChain
+	err   error // what is wrong with the next event; nil where nothing is
 }
 
 func (j verifyJob) Run(seg.Files) any {
-	c := j.chained
+	r := verifyResult{chain: j.chain}
 	for e := range j.events.All {
-		if why := c.take(e); why != "" {
-			return verifyResult{c, why}
+		if r.err = r.chain.Add(e.Data); r.err != nil {
+			break
 		}
 	}
-	return verifyResult{c, ""}
-}
-
-// take verifies one event. It returns what is wrong with it.
-func (c *chained) take(e wire.Event) string {
-	var a auditEvent
-	if err := json.Unmarshal(e.Data, &a); err != nil {
-		return "it is not an audit event: " + err.Error()
-	}
-	if prev, err := hex.DecodeString(a.Prev); err != nil || !bytes.Equal(prev, c.hash[:]) {
-		return "it does not name the hash of the event before it"
-	}
-	if a.Seq != uint64(c.next) {
-		return fmt.Sprintf("it says that it is event %d", a.Seq)
-	}
-	c.hash, c.next = sha256.Sum256(e.Data), c.next+1
-	return ""
+	return r
 }
 
 func (m *Machine) verifyDone(id JobID, r verifyResult, fx []Effect) []Effect {
 	v := m.verifying[id]
 	delete(m.verifying, id)
-	v.chained = r.chained
-	if r.why != "" {
-		return m.broken(v, r.why, fx)
+	v.chain = r.chain
+	if r.err != nil {
+		return m.broken(v, v.next(), r.err.Error(), fx)
 	}
 	return m.verifyOn(v, fx)
 }
@@ -127,17 +105,17 @@ func (m *Machine) verified(v *verification, fx []Effect) []Effect {
 	if v.head == 0 {
 		return m.verdict(v, b, fx)
 	}
-	if v.hash != v.want {
-		v.next--
-		return m.broken(v, "its hash is not the one that the server has kept", fx)
+	if !bytes.Equal(v.chain.Hash(), v.want[:]) {
+		return m.broken(v, v.head-1, "its hash is not the one that the server has kept", fx)
 	}
 	b.Hash = bytes.Clone(v.want[:])
 	return m.verdict(v, b, fx)
 }
 
-func (m *Machine) broken(v *verification, why string, fx []Effect) []Effect {
+// broken ends a verification at the first event that is not what the chain says.
+func (m *Machine) broken(v *verification, at wire.Offset, why string, fx []Effect) []Effect {
 	return m.verdict(v, &wire.VerifyAuditReply{
-		Events: uint64(v.head), Hash: bytes.Clone(v.want[:]), Break: wire.Some(v.next), Message: why,
+		Events: uint64(v.head), Hash: bytes.Clone(v.want[:]), Break: wire.Some(at), Message: why,
 	}, fx)
 }
 
