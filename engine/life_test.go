@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
+	"github.com/kimberlitedb/kimberlite-go/sim/model"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 	"pgregory.net/rapid"
 )
@@ -328,8 +329,10 @@ func (l *life) look(t *rapid.T) {
 	if !ok {
 		t.Fatalf("reading %v: %+v", x, reply)
 	}
-	want := x.read(b)
-	var got []wire.Offset
+	var want, got []wire.Offset
+	for _, o := range model.Read(x.events, x.oldest, b) {
+		want = append(want, wire.Offset(o))
+	}
 	for e := range r.Events.All {
 		got = append(got, e.Offset)
 		if w := x.events[e.Offset]; string(w.Data) != string(e.Data) || w.Timestamp != e.Timestamp {
@@ -348,43 +351,6 @@ func (l *life) look(t *rapid.T) {
 	if r.NextOffset != next {
 		t.Fatalf("%+v of %v: next is %v, want %v", b, x, r.NextOffset, next)
 	}
-}
-
-// read returns the offsets that a read yields.
-func (x *living) read(b *wire.ReadEvents) (list []wire.Offset) {
-	since := len(x.events) // the first event that is late enough
-	if b.FromTimestamp.Set {
-		low := x.oldest
-		if !b.Backward {
-			low = max(low, int(b.FromOffset))
-		}
-		for i := len(x.events) - 1; i >= low; i-- {
-			if x.events[i].Timestamp >= b.FromTimestamp.Value {
-				since = i
-			}
-		}
-	}
-	var data uint64
-	take := func(i int) bool {
-		if data >= b.MaxBytes || uint32(len(list)) >= b.MaxEvents.Or(1<<31) {
-			return false
-		}
-		list, data = append(list, wire.Offset(i)), data+uint64(len(x.events[i].Data))
-		return true
-	}
-	if b.Backward {
-		i := min(int(b.FromOffset), since-1, len(x.events)-1)
-		for ; i >= x.oldest && take(i); i-- {
-		}
-		return list
-	}
-	i := max(int(b.FromOffset), x.oldest)
-	if b.FromTimestamp.Set {
-		i = max(i, since)
-	}
-	for ; i < len(x.events) && take(i); i++ {
-	}
-	return list
 }
 
 // describe compares what is told of a stream. What has expired may be told for as long as the tick needs.

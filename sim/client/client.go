@@ -51,18 +51,16 @@ type Client struct {
 
 // link is one connection of a client. It implements network.End.
 type link struct {
+	sender
 	c       *Client
 	number  int
-	conn    *network.Conn
 	session *wire.ClientSession
 	scanner *check.Scanner
-	out     []byte
 	calls   []*model.Call // in flight, oldest first
 	sent    int           // requests
 	ready   bool          // the handshake is done, or there is none
 	doomed  bool          // the server is to hang up
 	deaf    bool
-	gone    bool
 	shape   wire.Features
 	heard   int64 // when something last arrived, or the first request in flight was sent
 }
@@ -207,20 +205,6 @@ func (l *link) call(call *model.Call) {
 	l.sent++
 	c.world.Note("request", c.index, call.ID, uint64(call.Body.Op()))
 	l.write(wire.AppendRequest(nil, &wire.Request{ID: call.ID, Tenant: call.Tenant, Body: call.Body}, wire.Features{}))
-}
-
-func (l *link) write(p []byte) {
-	l.out = append(l.out, p...)
-	l.Room()
-}
-
-// Room implements network.End.
-func (l *link) Room() {
-	if len(l.out) == 0 || l.gone {
-		return
-	}
-	n := l.conn.Send(network.Client, l.out)
-	l.out = l.out[n:]
 }
 
 // Ready implements network.End.

@@ -87,13 +87,11 @@ type audited struct {
 
 // keeperLink is one connection of a keeper. It implements network.End.
 type keeperLink struct {
+	sender
 	k       *Keeper
-	conn    *network.Conn
 	session *wire.ClientSession
-	out     []byte
 	waiting []func(wire.ResponseBody) // for replies, in order
 	next    uint64
-	gone    bool
 	plain   bool
 	heard   int64
 }
@@ -101,11 +99,14 @@ type keeperLink struct {
 // KeeperTenant is the keeper's own.
 const KeeperTenant wire.TenantID = 1000
 
+// keeperAudit is its audit stream.
+const keeperAudit = 1<<63 | wire.StreamID(KeeperTenant)
+
 // NewKeeper returns a keeper with so many operations to do.
 func NewKeeper(w World, s *check.Suite, source rng.Source, index int, config *plan.Config) *Keeper {
 	return &Keeper{
 		world: w, suite: s, rand: source.Stream("keeper"), index: index, config: config, left: config.Keeper,
-		audited: audited{prev: fmt.Sprintf("%064x", 0)},
+		audited: audited{prev: fmt.Sprintf("%064x", 0)}, stopped: config.Keeper == 0,
 	}
 }
 
@@ -131,7 +132,7 @@ func (k *Keeper) day() wire.Time { return wire.Time(k.config.Day) }
 
 // Pump does the next thing.
 func (k *Keeper) Pump() {
-	if k.stopped || k.Idle() {
+	if k.Idle() {
 		return
 	}
 	if k.suite.Holes { // what is lost with the log nobody can keep
@@ -300,17 +301,7 @@ func (l *keeperLink) ask(b wire.RequestBody, done func(wire.ResponseBody)) {
 	}
 	l.next++
 	l.waiting = append(l.waiting, done)
-	l.out = wire.AppendRequest(l.out, &wire.Request{ID: l.next, Tenant: KeeperTenant, Body: b}, wire.Features{})
-	l.Room()
-}
-
-// Room implements network.End.
-func (l *keeperLink) Room() {
-	if len(l.out) == 0 || l.gone {
-		return
-	}
-	n := l.conn.Send(network.Client, l.out)
-	l.out = l.out[n:]
+	l.write(wire.AppendRequest(nil, &wire.Request{ID: l.next, Tenant: KeeperTenant, Body: b}, wire.Features{}))
 }
 
 // Ready implements network.End.
@@ -427,7 +418,7 @@ func (k *Keeper) draw() *deed {
 	case 11:
 		return &deed{body: &wire.VerifyAudit{}}
 	case 12:
-		return &deed{body: &wire.AppendEvents{Stream: 1<<63 | wire.StreamID(KeeperTenant), Events: [][]byte{{1}}}}
+		return &deed{body: &wire.AppendEvents{Stream: keeperAudit, Events: [][]byte{{1}}}}
 	case 13, 14, 15, 16, 17:
 		return k.drawAppend(x)
 	}
@@ -488,7 +479,7 @@ func (k *Keeper) drawRead(x *kept) *deed {
 }
 
 func (k *Keeper) auditRead() *wire.ReadEvents {
-	return &wire.ReadEvents{Stream: 1<<63 | wire.StreamID(KeeperTenant), FromOffset: k.audited.next, MaxBytes: 1 << 14}
+	return &wire.ReadEvents{Stream: keeperAudit, FromOffset: k.audited.next, MaxBytes: 1 << 14}
 }
 
 // content is what a key stands for.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
+	"github.com/kimberlitedb/kimberlite-go/sim/model"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -80,12 +81,7 @@ func (k *Keeper) there(d *deed, whileDeleted bool) bool {
 }
 
 func (k *Keeper) judgeCreate(d *deed, b *wire.CreateStream) {
-	var y *kept // who has the name
-	for _, z := range k.streams {
-		if z.name == b.Name && !z.purged {
-			y = z
-		}
-	}
+	y := k.named(b.Name)
 	switch r := d.reply.(type) {
 	case *wire.CreateStreamReply:
 		if k.must(check.Deleted, y == nil || y.purgeable(d.to), "%s was made again while stream %d has the name", b.Name, idOf(y)) {
@@ -95,6 +91,16 @@ func (k *Keeper) judgeCreate(d *deed, b *wire.CreateStream) {
 		k.must(check.Deleted, r.Code == wire.StreamAlreadyExists && y != nil && (!y.purgeable(d.from) || k.suite.Faulty()),
 			"%s was refused while stream %d has the name, purge date %d, at %d: %s", b.Name, idOf(y), purgeOf(y), d.from, r.Message)
 	}
+}
+
+// named returns the stream that has a name, nil where none has.
+func (k *Keeper) named(name string) (x *kept) {
+	for _, y := range k.streams {
+		if y.name == name && !y.purged {
+			x = y
+		}
+	}
+	return x
 }
 
 func idOf(x *kept) wire.StreamID {
@@ -149,13 +155,11 @@ func (k *Keeper) judgeAct(d *deed) {
 		if !k.must(check.Deleted, fits, "%s, deleted %t until %d, deleted between %d and %d: %+v", x.name, x.deleted, x.purge, d.from, d.to, d.reply) || x.deleted {
 			return
 		}
-		x.deleted, x.purge = true, r.PurgeDate
-		k.tell("stream.delete", x)
+		k.happened(x, b, r.PurgeDate)
 	case *wire.UndeleteStream:
 		r, ok := d.reply.(*wire.UndeleteStreamReply)
 		if k.must(check.Deleted, ok && r.Restored == x.deleted, "%s, deleted %t, undeleted: %+v", x.name, x.deleted, d.reply) && x.deleted {
-			x.deleted = false
-			k.tell("stream.undelete", x)
+			k.happened(x, b, 0)
 		}
 	case *wire.SetRetention:
 		least := b.MinDays.Or(x.least)
@@ -164,21 +168,39 @@ func (k *Keeper) judgeAct(d *deed) {
 			return
 		}
 		if b.Days != x.days || least != x.least {
-			x.days, x.least = b.Days, least
-			k.tell("stream.retain", x)
+			k.happened(x, b, 0)
 		}
 	case *wire.SetHold:
 		_, ok := d.reply.(*wire.SetHoldReply)
 		if k.must(check.Contract, ok, "%s: hold: %+v", x.name, d.reply) && !slices.Contains(x.holds, b.Name) {
-			x.holds = append(x.holds, b.Name)
-			k.tell("hold.set", x)
+			k.happened(x, b, 0)
 		}
 	case *wire.ReleaseHold:
 		held := slices.Contains(x.holds, b.Name)
 		if k.must(check.Contract, held == (code != wire.InvalidRequest), "%s, held by %v, released from %s: %+v", x.name, x.holds, b.Name, d.reply) && held {
-			x.holds = slices.DeleteFunc(x.holds, func(h string) bool { return h == b.Name })
-			k.tell("hold.release", x)
+			k.happened(x, b, 0)
 		}
+	}
+}
+
+// happened takes up an act that has changed a stream.
+func (k *Keeper) happened(x *kept, act wire.RequestBody, purge wire.Time) {
+	switch b := act.(type) {
+	case *wire.DeleteStream:
+		x.deleted, x.purge = true, purge
+		k.tell("stream.delete", x)
+	case *wire.UndeleteStream:
+		x.deleted = false
+		k.tell("stream.undelete", x)
+	case *wire.SetRetention:
+		x.days, x.least = b.Days, b.MinDays.Or(x.least)
+		k.tell("stream.retain", x)
+	case *wire.SetHold:
+		x.holds = append(x.holds, b.Name)
+		k.tell("hold.set", x)
+	case *wire.ReleaseHold:
+		x.holds = slices.DeleteFunc(x.holds, func(h string) bool { return h == b.Name })
+		k.tell("hold.release", x)
 	}
 }
 
@@ -223,7 +245,7 @@ func (k *Keeper) judgeRead(l *keeperLink, d *deed, b *wire.ReadEvents) {
 	if !k.seen(x, r.OldestOffset, low, d.to) {
 		return
 	}
-	want := x.read(b)
+	want := model.Read(x.events, x.oldest, b)
 	var got int
 	for e := range r.Events.All {
 		if !k.must(check.Sent, got < len(want), "%s: %+v yields more than %v", x.name, b, want) {
@@ -239,30 +261,6 @@ func (k *Keeper) judgeRead(l *keeperLink, d *deed, b *wire.ReadEvents) {
 	short := got > 0 && got < len(want) && k.suite.Faulty() // a read ends at damage with what came before it
 	k.must(check.Sent, (got == len(want) || short) && int(r.HeadOffset) == len(x.events), "%s, stream %d of %d events from %d on: %+v yields %d events, %v were due, head %d",
 		x.name, x.id, len(x.events), x.oldest, b, got, want, r.HeadOffset)
-}
-
-// read returns the offsets that a read yields.
-func (x *kept) read(b *wire.ReadEvents) (list []int) {
-	low, since := x.oldest, len(x.events)
-	if !b.Backward {
-		low = max(low, int(b.FromOffset))
-	}
-	for i := len(x.events) - 1; b.FromTimestamp.Set && i >= low; i-- {
-		if x.events[i].Timestamp >= b.FromTimestamp.Value {
-			since = i
-		}
-	}
-	data, step, i := uint64(0), 1, low
-	if b.Backward {
-		step, i = -1, min(int(b.FromOffset), since-1, len(x.events)-1)
-	} else if b.FromTimestamp.Set {
-		i = since
-	}
-	for i >= x.oldest && i < len(x.events) && data < b.MaxBytes && uint32(len(list)) < b.MaxEvents.Or(math.MaxUint32) {
-		list, data = append(list, i), data+uint64(len(x.events[i].Data))
-		i += step
-	}
-	return list
 }
 
 func (k *Keeper) judgeAppend(d *deed, b *wire.AppendEvents) {
@@ -351,34 +349,28 @@ func (k *Keeper) settle(d *deed, b wire.ResponseBody) {
 		return
 	}
 	k.most(x, math.MaxInt64)
-	switch b := d.body.(type) {
-	case *wire.DeleteStream:
-		if info.Deleted && !x.deleted {
-			x.deleted, x.purge = true, info.PurgeDate.Value
-			k.tell("stream.delete", x)
-		}
-	case *wire.UndeleteStream:
-		if !info.Deleted && x.deleted {
-			x.deleted = false
-			k.tell("stream.undelete", x)
-		}
-	case *wire.SetRetention:
-		if least := b.MinDays.Or(x.least); info.RetentionDays == b.Days && info.MinRetentionDays == least && (b.Days != x.days || least != x.least) {
-			x.days, x.least = b.Days, least
-			k.tell("stream.retain", x)
-		}
-	case *wire.SetHold:
-		if len(info.Holds) > len(x.holds) {
-			x.holds = append(x.holds, b.Name)
-			k.tell("hold.set", x)
-		}
-	case *wire.ReleaseHold:
-		if len(info.Holds) < len(x.holds) {
-			x.holds = slices.DeleteFunc(x.holds, func(h string) bool { return h == b.Name })
-			k.tell("hold.release", x)
-		}
+	if x.shows(d.body, info) {
+		k.happened(x, d.body, info.PurgeDate.Value)
 	}
 	k.described(x, info, math.MaxInt64)
+}
+
+// shows reports whether a description tells that an act has changed the stream since.
+func (x *kept) shows(act wire.RequestBody, info *wire.StreamDescription) bool {
+	switch b := act.(type) {
+	case *wire.DeleteStream:
+		return info.Deleted && !x.deleted
+	case *wire.UndeleteStream:
+		return !info.Deleted && x.deleted
+	case *wire.SetRetention:
+		least := b.MinDays.Or(x.least)
+		return info.RetentionDays == b.Days && info.MinRetentionDays == least && (b.Days != x.days || least != x.least)
+	case *wire.SetHold:
+		return len(info.Holds) > len(x.holds)
+	case *wire.ReleaseHold:
+		return len(info.Holds) < len(x.holds)
+	}
+	return false
 }
 
 // settleGone takes up that a stream is not there. A deletion that has happened may have been followed by the purge, and so
@@ -407,12 +399,7 @@ func (k *Keeper) settleGone(d *deed) {
 }
 
 func (k *Keeper) settleCreate(d *deed, info *wire.StreamDescription) {
-	var y *kept
-	for _, z := range k.streams {
-		if z.name == d.x.name && !z.purged {
-			y = z
-		}
-	}
+	y := k.named(d.x.name)
 	if y == nil || y.id != info.Stream {
 		k.created(d.x, y, info.Stream)
 		k.described(d.x, info, math.MaxInt64)

@@ -178,7 +178,7 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && (w.plan.Config.Keeper == 0 || w.keeper.Idle()) {
+		if w.quietClients(true) && w.keeper.Idle() {
 			w.keeper.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
