@@ -23,9 +23,10 @@ type Server struct {
 	mu       sync.Mutex // guards conns and last
 	conns    map[*Conn]struct{}
 	last     engine.ConnID
-	routines sync.WaitGroup
-	in, out  atomic.Uint64 // bytes
-	large    sync.Pool     // of *[]byte: buffers for large replies, shared by all connections
+	served   chan struct{}  // closed when Serve has returned
+	routines sync.WaitGroup // of connections; only Serve adds to it
+	in, out  atomic.Uint64  // bytes
+	large    sync.Pool      // of *[]byte: buffers for large replies, shared by all connections
 }
 
 // Options are a server's settings.
@@ -48,7 +49,10 @@ func Listen(addr string, h Handler, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	return &Server{ln: ln, handler: h, size: o.Size, max: o.MaxConns, refused: o.Refused, conns: map[*Conn]struct{}{}}, nil
+	return &Server{
+		ln: ln, handler: h, size: o.Size, max: o.MaxConns, refused: o.Refused,
+		conns: map[*Conn]struct{}{}, served: make(chan struct{}),
+	}, nil
 }
 
 // Addr returns the address that the server listens on.
@@ -59,6 +63,7 @@ func (s *Server) Bytes() (in, out uint64) { return s.in.Load(), s.out.Load() }
 
 // Serve accepts connections until Close. A failure to accept one (no more file descriptors, say) is waited out.
 func (s *Server) Serve() {
+	defer close(s.served)
 	for {
 		nc, err := s.ln.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
@@ -102,8 +107,9 @@ func (s *Server) accept(nc *net.TCPConn) {
 // Close stops accepting. Connections go on.
 func (s *Server) Close() { s.ln.Close() }
 
-// Wait returns when every connection has ended, closing those that are left when the deadline passes.
+// Wait returns when every connection has ended, closing those that are left when the deadline passes. It follows Close.
 func (s *Server) Wait(deadline time.Duration) {
+	<-s.served // a connection accepted at the last moment counts too
 	timer := time.AfterFunc(deadline, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
