@@ -52,7 +52,9 @@ func (c *clock) start(at Instant, skew wire.Span, cfg *Config) {
 	}
 }
 
-// showClock answers with the engine clock. What it says is not told before a header on stable storage is as late.
+// showClock answers with the engine clock. After a crash of a server that had nothing to write, and with a wall clock that
+// was set back meanwhile, it may show less: it goes on from the last batch in the log. Whatever was decided by it is in
+// the log.
 func (m *Machine) showClock(r *Request, fx []Effect) []Effect {
 	return m.reply(r, &wire.ClockReply{Now: m.clock.now, Wall: m.clock.wall, Trusted: m.clock.doubt == 0}, m.state.lsn, fx)
 }

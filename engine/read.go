@@ -22,6 +22,8 @@ type read struct {
 	oldest   wire.Offset                                // the reply says so
 	now      wire.Time                                  // as retention sees the engine clock, when it was decided
 	cut      bool                                       // what had expired when it was decided is cut off, or could not be
+	hidden   wire.Offset                                // no event before it is shown: they have expired
+	noRoom   *wire.Error                                // why the log does not say so
 	then     func(wire.ResponseBody, []Effect) []Effect // takes the outcome, where it is not for a client
 	selection
 }
@@ -85,8 +87,8 @@ func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
 		m.cfg.hit(ProbeTrimAwaited)
 		return m.trim(s, rd, fx)
 	}
-	rd.low, rd.after = max(rd.low, s.oldest), max(rd.after, s.lsn)
-	rd.oldest = rd.low
+	rd.oldest, rd.after = max(rd.low, s.oldest), max(rd.after, s.lsn)
+	rd.low = max(rd.oldest, rd.hidden)
 	b := rd.req.Msg.Body.(*wire.ReadEvents)
 	switch {
 	case !rd.back && !rd.req.Msg.Features.RichEvents && rd.next < rd.low:
@@ -94,6 +96,8 @@ func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
 		return m.refuse(rd.req, wire.InvalidOffset, rd.after, fx, "offset %d is below the stream's oldest, %d, since retention removed what was before; read from there", rd.next, rd.low)
 	case rd.maxData == 0 || rd.maxEvents == 0:
 		return m.readNothing(rd, fx)
+	case rd.low > rd.oldest && rd.next < rd.low:
+		return m.refuse(rd.req, rd.noRoom.Code, rd.after, fx, "events before %d have expired, and there is no room to record that; read on from %d, or free space", rd.low, rd.low)
 	case b.FromTimestamp.Set:
 		return m.readSince(rd, b.FromTimestamp.Value, fx)
 	case rd.back:
@@ -328,7 +332,7 @@ func (m *Machine) readReply(rd *read, fx []Effect) []Effect {
 		m.cfg.hit(ProbeReadCutByBytes)
 	}
 	b := &wire.ReadEventsReply{Events: rd.out, OldestOffset: rd.oldest, HeadOffset: rd.head}
-	if rd.out.Count > 0 && !(rd.back && rd.next+1 == rd.low) {
+	if rd.out.Count > 0 && !(rd.back && rd.next+1 == rd.oldest) {
 		b.NextOffset = wire.Some(rd.next)
 	}
 	return m.readEnd(rd, b, fx)

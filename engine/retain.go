@@ -194,7 +194,6 @@ func (m *Machine) overdueSpan() wire.Span {
 
 // trim is the search for a stream's first event that has not expired.
 type trim struct {
-	now     wire.Time // as retention saw the engine clock
 	upto    wire.Time // the greatest event time that has
 	read    *read
 	waiting []*read
@@ -222,7 +221,7 @@ func (m *Machine) trim(s *stream, waiting *read, fx []Effect) []Effect {
 	rd.seek(upto + 1)
 	rd.only = true
 	rd.foundTime = upto
-	t := &trim{now: m.grain(), upto: upto, read: rd}
+	t := &trim{upto: upto, read: rd}
 	t.wait(waiting)
 	if m.trims == nil {
 		m.trims = map[wire.StreamID]*trim{}
@@ -239,10 +238,9 @@ func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) 
 	if failed {
 		s.trimAfter = m.clock.now + wire.Time(trimRetry)
 	}
-	floor := s.oldest
+	floor, noRoom := s.oldest, (*wire.Error)(nil)
 	if upto, ok := m.expiredUpto(s, m.grain()); ok && upto >= t.upto && t.read.next > s.oldest {
-		floor = t.read.next
-		m.logTrim(s, t.read)
+		floor, noRoom = t.read.next, m.logTrim(s, t.read)
 	}
 	m.watch(s)
 	for _, rd := range t.waiting {
@@ -250,23 +248,27 @@ func (m *Machine) trimmed(s *stream, t *trim, b wire.ResponseBody, fx []Effect) 
 			fx = m.readEnd(rd, e, fx)
 			continue
 		}
-		rd.low, rd.cut = max(rd.low, floor), t.now >= rd.now
+		upto, expires := m.expiredUpto(s, rd.now)
+		rd.cut = !expires || upto <= t.upto // else retention was shortened, or the clock has gone on
+		rd.hidden, rd.noRoom = floor, noRoom
 		fx = m.startRead(rd, fx)
 	}
 	return fx
 }
 
-// logTrim puts the move of a stream's oldest offset into the log. Where there is no room the tick tries again.
-func (m *Machine) logTrim(s *stream, rd *read) {
+// logTrim puts the move of a stream's oldest offset into the log, or returns why there is no room; then the tick tries
+// again.
+func (m *Machine) logTrim(s *stream, rd *read) *wire.Error {
 	body := putNumbers(nil, rd.passed, uint64(rd.foundTime))
-	if m.noRoom(seg.RecordHeader+len(body), admin) != nil {
-		return
+	if e := m.noRoom(seg.RecordHeader+len(body), admin); e != nil {
+		return e
 	}
 	m.cfg.hit(ProbeTrimmed)
 	m.stats.Trims++
 	m.stats.EventsRemoved += uint64(rd.next - s.oldest)
 	m.stats.BytesRemoved += rd.passed - s.cut
 	m.decide(&seg.Record{Kind: seg.KindTrim, Tenant: s.tenant.id, Stream: s.id, First: rd.next}, body)
+	return nil
 }
 
 // applyTrim moves a stream's oldest offset. The body has how many bytes of event data lie before it, over the stream's

@@ -33,6 +33,7 @@ type Keeper struct {
 	purges  int       // of them, how many streams were seen to be purged
 	order   []*kept   // streams of keyed appends, oldest first, one element for each
 	clock   wire.Time // the latest that was told
+	logged  wire.Time // the latest commit time that was told: no crash takes the clock back before it
 	wall    wire.Time // the server's wall clock, then
 	doubted bool      // and it was not believed
 	ending  int       // how far the last look has got
@@ -72,7 +73,7 @@ type deed struct {
 	to     wire.Time // and after
 	reply  wire.ResponseBody
 	unsure bool             // it was sent before, and nobody knows whether it happened
-	began  wire.Time        // the engine clock when it was first sent, or earlier
+	began  wire.Time        // the engine clock when it was first decided, or earlier
 	before wire.RequestBody // sent just before; what it finds out is not judged, but for its code
 	follow wire.RequestBody // sent just behind
 }
@@ -159,7 +160,7 @@ func (k *Keeper) Pump() {
 	}
 	if k.pending == nil {
 		k.pending = k.draw()
-		k.pending.began = k.clock
+		k.pending.began = k.logged
 	}
 	k.send(l, k.pending)
 }
@@ -213,7 +214,13 @@ func (k *Keeper) send(l *keeperLink, d *deed) {
 			}
 		}
 	}
-	l.ask(&wire.Clock{}, told(&d.from))
+	first := !d.unsure
+	l.ask(&wire.Clock{}, func(b wire.ResponseBody) {
+		told(&d.from)(b)
+		if first {
+			d.began = max(d.began, d.from)
+		}
+	})
 	if d.before != nil {
 		l.ask(d.before, k.overtaken)
 	}

@@ -49,9 +49,12 @@ func (c *Client) learn(l *link, call *model.Call) {
 	case *wire.Error:
 		if c.ensuring && call.Op.Kind == "" {
 			c.until = max(c.until, c.world.Now()+c.rand.Log(1_000_000, 200_000_000)) // try again a little later
-			if c.suite.Holes && (b.Code == wire.DataCorrupted || b.Code == wire.StorageError) && len(c.queue) > 0 {
-				c.queue = c.queue[1:] // the tenant takes no writes any more
-				c.Done++
+			switch b.Code {
+			case wire.DataCorrupted, wire.StorageError, wire.TenantNotFound, wire.StreamNotFound:
+				if c.suite.Holes && len(c.queue) > 0 { // the tenant takes no writes any more, or is gone
+					c.queue = c.queue[1:]
+					c.Done++
+				}
 			}
 		}
 	}

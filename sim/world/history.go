@@ -128,6 +128,7 @@ func (w *World) truncated(r *engine.Report) {
 				continue
 			}
 			w.excuse(b.records, true)
+			w.keeper.Leave() // what is lost with the log nobody can keep
 		}
 		whole = whole || (b.synced && !hit)
 	}
