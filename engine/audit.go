@@ -165,7 +165,7 @@ func (s *state) applyToStream(r *seg.Record, t *tenant, d *decoder) error {
 	case seg.KindUndeleteStream:
 		x.deleted, x.purge = false, 0
 	case seg.KindPurgeStream:
-		s.removeStream(x)
+		s.removeStream(x, r)
 	case seg.KindSetRetention:
 		x.retention, x.minRetention = d.optU32(), d.u32()
 	case seg.KindSetHold:

@@ -17,6 +17,9 @@ func (m *Machine) readBack(rd *read, fx []Effect) []Effect {
 	if rd.next = min(rd.next, rd.end-1); rd.end == 0 || rd.next < rd.low || rd.low == rd.end {
 		return m.readNothing(rd, fx)
 	}
+	if rd.next < rd.stream.unsealed() {
+		return m.readBackDone(rd, fx)
+	}
 	index := rd.stream.index
 	index = index[:len(index)-max(0, len(rd.stream.locate(rd.next))-1)]
 	memory := seg.Address(0) // everything from here on is in memory
@@ -57,6 +60,9 @@ func (m *Machine) readBackDone(rd *read, fx []Effect) []Effect {
 	}
 	if lost, ok := rd.stream.lostAt(rd.next); ok {
 		return m.readStopped(rd, fx, "events %d to %d are lost: the log is damaged there", lost.from, lost.to-1)
+	}
+	if rd.next < rd.stream.unsealed() {
+		return m.readSealed(rd, fx)
 	}
 	return m.readMissed(rd, fx)
 }

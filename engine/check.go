@@ -21,10 +21,12 @@ type CheckReport struct {
 	LSN        seg.LSN // of the last entry
 	Segments   int
 	Snapshots  int // named by the manifest
+	Sealed     int // sealed files
 	Batches    int // whole ones
 	LogBytes   int64
-	Entries    int
-	Events     int
+	SealedSize int64 // of the sealed files
+	Entries    int   // in both
+	Events     int   // in both
 	EventBytes int64 // of data
 	Tenants    int
 	Streams    int
@@ -49,7 +51,9 @@ const (
 	Corruption     FindingKind = "corruption"      // bytes of the log are not what was written
 	MissingSegment FindingKind = "missing segment" // corruption of the worst kind
 	Scar           FindingKind = "scar"            // corruption where nothing lies that counts
-	BadSnapshot    FindingKind = "bad snapshot"    // loses nothing, since the log holds the same
+	BadSnapshot    FindingKind = "bad snapshot"    // loses nothing, while the log or another one holds the same
+	BadSealed      FindingKind = "bad sealed file" // bytes of a sealed file are not what was written
+	MissingEvents  FindingKind = "missing events"  // no file holds them, and nothing else says why
 	BadEvent       FindingKind = "bad event"       // its checksum is not that of its data, although its entry is whole
 )
 
@@ -76,8 +80,9 @@ func (r *CheckReport) Damaged() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind.Damage() })
 }
 
-// Check verifies a data directory that no machine uses, from the log's first entry to its last: every record, every
-// event, and every snapshot against the state that the log makes. It changes nothing. Where it cannot go on, it returns
+// Check verifies a data directory that no machine uses: every block of every sealed file, and the log from its first
+// entry, or from the older snapshot, to its last: every record, every event, and every snapshot against the state that the
+// log makes. It changes nothing. Where it cannot go on, it returns
 // what it has found until then, and why.
 func Check(fs seg.Files, cfg Config) (*CheckReport, error) {
 	man, err := seg.ReadManifest(fs)
@@ -89,7 +94,7 @@ func Check(fs seg.Files, cfg Config) (*CheckReport, error) {
 		tenants: map[wire.TenantID]sight{}, streams: map[wire.StreamID]sight{},
 	}
 	c.r.each = c.entry
-	for _, part := range []func() error{c.files, c.snapshots, c.log} {
+	for _, part := range []func() error{c.files, c.snapshots, c.sealed, c.log, c.covered} {
 		if err = part(); err != nil {
 			break
 		}
@@ -105,6 +110,8 @@ type checker struct {
 	tenants map[wire.TenantID]sight
 	streams map[wire.StreamID]sight
 	whole   []*state // what snapshots hold, ascending; the replay has yet to pass them
+	nexts   []seg.Address
+	indexes []*seg.SealedIndex
 	names   *state   // the newest of them, which knows names that the log may have lost
 	last    uint64   // segment
 	missing []uint64 // segments before it
@@ -126,10 +133,10 @@ func (c *checker) files() (err error) {
 		return fmt.Errorf("list data directory: %w", err)
 	}
 	for _, name := range names {
-		n, segment := seg.SegmentNumber(name)
+
 		switch {
 		case name == seg.SegmentName(c.last+1)+seg.TempSuffix: // is always being made
-		case c.r.man.Leftover(name), segment && n < c.r.man.First:
+		case c.r.man.Leftover(name):
 			c.add(Finding{Kind: Leftover, Where: []Damage{c.file(name)}})
 		case strings.HasPrefix(name, seg.TornPrefix):
 			c.report.Kept = append(c.report.Kept, name)
@@ -141,11 +148,13 @@ func (c *checker) files() (err error) {
 // snapshots reads the snapshots that the manifest names.
 func (c *checker) snapshots() error {
 	c.report.Snapshots = len(c.r.man.Snapshots)
-	for _, lsn := range c.r.man.Snapshots {
-		s, _, _, err := readSnapshot(c.r.fs, c.r.man, lsn)
+	for _, mark := range c.r.man.Snapshots {
+		lsn := mark.LSN
+		s, next, _, err := readSnapshot(c.r.fs, c.r.man, mark)
 		switch {
 		case err == nil:
 			c.whole = append([]*state{&s}, c.whole...)
+			c.nexts = append([]seg.Address{next}, c.nexts...)
 		case errors.Is(err, seg.ErrNewerFormat), errors.Is(err, seg.ErrCrashed):
 			return err
 		case !errors.Is(err, seg.ErrOlderFormat):
@@ -158,6 +167,20 @@ func (c *checker) snapshots() error {
 	return nil
 }
 
+// begin has the replay begin at the older snapshot.
+func (c *checker) begin() {
+	r, s := &c.r, c.whole[0]
+	r.state, r.start = *s, c.nexts[0]
+	r.state.shed(r.man.Geometry.Address(r.man.First, 0))
+	c.whole = c.whole[1:]
+	for _, t := range s.order {
+		c.tenants[t.id] = sight{s.lsn, uint64(t.position)}
+		for _, x := range t.streams {
+			c.streams[x.id] = sight{s.lsn, uint64(x.head)}
+		}
+	}
+}
+
 func (c *checker) badSnapshot(lsn seg.LSN, detail string) {
 	c.add(Finding{Kind: BadSnapshot, Where: []Damage{c.file(seg.SnapshotName(lsn))}, Detail: detail})
 }
@@ -165,8 +188,20 @@ func (c *checker) badSnapshot(lsn seg.LSN, detail string) {
 // log walks through the log, as recovery would from its first entry on.
 func (c *checker) log() error {
 	r := &c.r
+	if r.man.First > 0 {
+		if len(c.whole) == 0 {
+			return errors.New("no snapshot is whole, and the log begins behind them: put one back from a copy of the data directory")
+		}
+		c.begin()
+		if err := c.earlier(); err != nil {
+			return err
+		}
+	}
 	r.end = r.start
-	for n := r.man.First; n <= c.last; n++ {
+	for n := r.man.First; n < r.man.Geometry.Segment(r.start); n++ {
+		c.report.Segments++ // earlier has looked at it
+	}
+	for n := r.man.Geometry.Segment(r.start); n <= c.last; n++ {
 		if slices.Contains(c.missing, n) {
 			r.damage = append(r.damage, seg.Extent{Start: r.man.Geometry.Address(n, 0), End: r.man.Geometry.Address(n+1, 0)})
 			continue
@@ -197,7 +232,6 @@ func (c *checker) segment(n uint64) error {
 func (c *checker) entry(r *seg.Record, at seg.Extent) error {
 	c.takeHoles()
 	c.passSnapshots(r.LSN)
-	c.report.Entries++
 	switch {
 	case r.Kind == seg.KindCreateTenant:
 		c.tenants[r.Tenant] = sight{r.LSN, uint64(r.Position)}
@@ -209,14 +243,24 @@ func (c *checker) entry(r *seg.Record, at seg.Extent) error {
 		c.streams[r.Stream] = sight{lsn: r.LSN}
 	case seg.KindAppend:
 		c.sawStream(r.Tenant, r.Stream, r.LSN, r.First, r.First+wire.Offset(r.Count))
+	}
+	if _, _, ok := r.AuditEvent(); ok {
+		c.sawStream(r.Tenant, auditStream(r.Tenant), r.LSN, r.First, r.First+1)
+	}
+	c.record(r, at)
+	c.compare(r.LSN)
+	return nil
+}
+
+// record counts an entry and verifies its events.
+func (c *checker) record(r *seg.Record, at seg.Extent) {
+	c.report.Entries++
+	if r.Kind == seg.KindAppend {
 		c.events(r, r.Stream, r.Events(), at)
 	}
 	if event, _, ok := r.AuditEvent(); ok {
-		c.sawStream(r.Tenant, auditStream(r.Tenant), r.LSN, r.First, r.First+1)
 		c.events(r, auditStream(r.Tenant), event, at)
 	}
-	c.compare(r.LSN)
-	return nil
 }
 
 // compare holds the state against the snapshot of an entry, if there is one. Behind a hole they may well differ.

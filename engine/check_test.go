@@ -160,7 +160,7 @@ func TestCheckMissesTheEndThatASnapshotVouchesFor(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(man.Snapshots) > 0 {
-				snapshot = man.Snapshots[0]
+				snapshot = man.Snapshots[0].LSN
 			}
 		}
 		b := r.written[len(r.written)-1]
@@ -196,17 +196,17 @@ func TestCheckFindsBadSnapshots(t *testing.T) {
 	if err != nil || len(man.Snapshots) != 2 {
 		t.Fatal(man, err)
 	}
-	change(t, fs, seg.SnapshotName(man.Snapshots[0]), 50, func(p []byte) { p[0] ^= 1 })
-	state, err := seg.ReadSnapshot(fs, man.Store, man.Snapshots[1])
+	change(t, fs, seg.SnapshotName(man.Snapshots[0].LSN), 50, func(p []byte) { p[0] ^= 1 })
+	state, err := seg.ReadSnapshot(fs, man.Store, man.Snapshots[1].LSN)
 	if err != nil {
 		t.Fatal(err)
 	}
 	state[24]++ // the last stream's id: as well formed as before
-	if err := seg.WriteSnapshot(fs, man.Store, man.Snapshots[1], state); err != nil {
+	if err := seg.WriteSnapshot(fs, man.Store, man.Snapshots[1].LSN, state); err != nil {
 		t.Fatal(err)
 	}
 	report := r.checked()
-	want := fmt.Sprintf("bad snapshot (read snapshot %d: seg: damaged)\nbad snapshot (its state is not the one that the log makes)", man.Snapshots[0])
+	want := fmt.Sprintf("bad snapshot (read snapshot %d: seg: damaged)\nbad snapshot (its state is not the one that the log makes)", man.Snapshots[0].LSN)
 	if got := describeAll(report); got != want || !report.Damaged() || report.Findings[1].Where[0].Length == 0 {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -332,7 +332,7 @@ func TestCheckTellsHolesApart(t *testing.T) {
 	if err != nil || len(man.Snapshots) == 0 {
 		t.Fatal(man, err)
 	}
-	snapshot := man.Snapshots[0]
+	snapshot := man.Snapshots[0].LSN
 	var first wire.Offset // of the entry after the snapshot
 	for _, b := range r.written {
 		if b.First == snapshot || b.First == snapshot+1 {

@@ -32,6 +32,7 @@ type commit struct {
 	preparedTo int64       // how far the next segment is made, in bytes
 	prepareDue seg.Address // where the log gets to before the next part is made
 	prepareErr error       // why the last one failed
+	hurried    bool        // the next part is made at once
 	retryAt    wire.Time   // monotonic; not before then again
 
 	memory      []*batch // the newest batches, ascending, the three above included
@@ -176,7 +177,7 @@ func (m *Machine) write(fx []Effect) []Effect {
 		m.closeBatch()
 	}
 	l.flying, l.closed = l.closed[0], l.closed[1:]
-	m.snapshotIfDue()
+	fx = m.snapshotIfDue(fx)
 	fx = m.put(l.flying, fx)
 	return m.prepare(fx)
 }
@@ -310,7 +311,7 @@ func (m *Machine) prepare(fx []Effect) []Effect {
 	if l.preparing || m.geo.Segment(l.next) < l.last || (l.prepareErr != nil && m.clock.mono < l.retryAt) {
 		return fx
 	}
-	if l.preparedTo > 0 && l.next < l.prepareDue && l.prepareErr == nil && l.fits(m.maxEntry(), data) {
+	if l.preparedTo > 0 && l.next < l.prepareDue && l.prepareErr == nil && !l.hurried && l.fits(m.maxEntry(), data) {
 		return fx
 	}
 	piece := m.geo.Up(max(1, m.geo.SegmentSize/preparePieces))

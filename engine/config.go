@@ -54,6 +54,15 @@ type Config struct {
 	// RetentionGrain is how finely retention sees the engine clock: events expire at its multiples.
 	RetentionGrain wire.Span
 
+	// SealBlock is how many bytes of records make a block of a sealed file; with 0 nothing is sealed.
+	SealBlock int
+	// MergeFiles is how many sealed files of a size are merged into one, and MaxSealed how large, uncompressed, a file may
+	// become by that.
+	MergeFiles int
+	MaxSealed  int64
+	// SweepInterval is within how long what was removed is in no file any more.
+	SweepInterval wire.Span
+
 	// KeysPerStream is how many idempotency keys a stream remembers, KeyAge for how long, and Keys how many there are over
 	// all streams.
 	KeysPerStream int
@@ -81,6 +90,10 @@ func DefaultConfig() Config {
 		RestartLimit:   31 * Day,
 		RetentionDay:   Day,
 		RetentionGrain: Second,
+		SealBlock:      seg.DefaultTarget,
+		MergeFiles:     8,
+		MaxSealed:      4 << 30,
+		SweepInterval:  Day,
 		KeysPerStream:  10_000,
 		KeyAge:         Day,
 		Keys:           250_000,

@@ -76,8 +76,9 @@ func (m *Machine) purge(s *stream) bool {
 }
 
 // removeStream takes a stream out of the state. Whoever still holds it sees that it is deleted.
-func (s *state) removeStream(x *stream) {
+func (s *state) removeStream(x *stream, r *seg.Record) {
 	x.deleted = true
+	s.remove(r.LSN, r.Commit)
 	s.forgetKeys(x)
 	delete(s.streams, x.id)
 	delete(x.tenant.names, fold(x.name))

@@ -13,7 +13,6 @@ type Machine struct {
 	cfg   Config
 	store seg.StoreID
 	geo   seg.Geometry
-	first uint64 // the first live log segment
 	clock clock
 	rng   *rand.ChaCha8
 
@@ -28,6 +27,9 @@ type Machine struct {
 	queued        []*read         // waiting until fewer do
 	job           JobID           // the last one given
 	snap          snapshotting
+	layout        layout
+	sealing       sealing
+	sweep         sweeping
 	slots         []replySlot // replies not handed out yet
 	stats         Stats
 	err           error // why it halted
@@ -51,6 +53,11 @@ type Stats struct {
 	EventsRemoved    uint64 // by both
 	BytesRemoved     uint64 // of event data, by both
 	RefusedAccesses  uint64 // told in audit streams
+	Sealed           uint64 // log segments sealed
+	Merges           uint64 // of sealed files
+	SealedBytes      uint64 // written into sealed files
+	Rewritten        uint64 // of those, when they were merged
+	Sweeps           uint64 // that have ended
 
 	Tenants    int
 	Streams    int
@@ -64,6 +71,11 @@ type Stats struct {
 	Keys       int       // idempotency keys remembered
 	Overdue    wire.Span // of the cut-off or purge that has waited longest
 	Trouble    error     // why the next log segment cannot be made, while that is so
+
+	SealedFiles int
+	SealedSize  int64     // of them, in bytes
+	Segments    uint64    // live ones of the log
+	Unswept     wire.Span // since the last sweep, while something that was removed is still in a file
 }
 
 // Step carries out one command at an instant and appends the effects to fx. It never panics on anything that a client
@@ -150,7 +162,8 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && !m.snap.running && !m.log.preparing
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && !m.snap.running && !m.log.preparing &&
+		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
 // Halted returns why the machine halted, or nil.
@@ -174,12 +187,32 @@ func (m *Machine) Stats() Stats {
 	s.Backlog, s.Memory = m.log.backlog, m.log.memoryBytes
 	s.Segment = m.geo.Segment(m.log.next)
 	s.ClockDoubt, s.Trouble = m.clock.doubt, m.log.prepareErr
+	s.Segments, s.Unswept = m.log.last+1-m.layout.man.First, m.unswept()
+	for _, x := range m.layout.sealed {
+		if x != nil {
+			s.SealedFiles, s.SealedSize = s.SealedFiles+1, s.SealedSize+x.Size
+		}
+	}
 	for _, t := range m.state.order {
 		if t.health != sound {
 			s.ReadOnly++
 		}
 	}
 	return s
+}
+
+// OldestAge returns the age of the oldest event that can be read, by its event time and the engine clock; 0 without
+// events. It looks at every stream.
+func (m *Machine) OldestAge() wire.Span {
+	oldest := m.clock.now
+	for _, t := range m.state.order {
+		for _, s := range t.streams {
+			if s.oldest < s.head && !s.deleted {
+				oldest = min(oldest, s.firstTime)
+			}
+		}
+	}
+	return wire.Span(m.clock.now - oldest)
 }
 
 func (m *Machine) advance(now Instant) {
@@ -198,19 +231,30 @@ func (m *Machine) tick(fx []Effect) []Effect {
 	m.tellRefusals()
 	fx = m.endBatch(fx)
 	fx = m.mark(fx)
-	return m.prepare(fx)
+	fx = m.prepare(fx)
+	return m.maintain(fx)
 }
 
 func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 	switch r := c.Result.(type) {
 	case prepareResult:
 		return m.prepared(r, fx)
+	case manifestResult:
+		return m.manifestDone(r, fx)
+	case removeResult:
+		return m.removeDone(r, fx)
+	case sealResult:
+		return m.sealDone(r, fx)
+	case mergeResult:
+		return m.mergeDone(r, fx)
+	case sweepResult:
+		return m.sweepDone(r, fx)
 	case verifyResult:
 		return m.verifyDone(c.Job, r, fx)
 	case snapshotResult:
 		return m.snapshotDone(r, fx)
 	case readResult:
-		return m.endBatch(m.readDone(c.Job, r, fx)) // it may have moved an oldest offset
+		return m.arrange(m.endBatch(m.readDone(c.Job, r, fx))) // it may have moved an oldest offset, or kept files
 	}
 	panic(fmt.Sprintf("engine: unknown job result %T", c.Result))
 }

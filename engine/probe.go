@@ -60,6 +60,15 @@ const (
 	ProbeReadSought
 	ProbeReadDeletedMeanwhile
 	ProbeAuditVerified
+	ProbeManifestFailed
+	ProbeFilesPinned
+	ProbeSealed
+	ProbeSealFailed
+	ProbeMerged
+	ProbeSealedDamaged
+	ProbeReadSealed
+	ProbeSweepBegun
+	ProbeSwept
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -123,6 +132,15 @@ var probeNames = [ProbeCount]string{
 	ProbeReadSought:                "read-sought",
 	ProbeReadDeletedMeanwhile:      "read-deleted-meanwhile",
 	ProbeAuditVerified:             "audit-verified",
+	ProbeManifestFailed:            "manifest-failed",
+	ProbeFilesPinned:               "files-pinned",
+	ProbeSealed:                    "sealed",
+	ProbeSealFailed:                "seal-failed",
+	ProbeMerged:                    "merged",
+	ProbeSealedDamaged:             "sealed-damaged",
+	ProbeReadSealed:                "read-sealed",
+	ProbeSweepBegun:                "sweep-begun",
+	ProbeSwept:                     "swept",
 }
 
 func (c *Config) hit(p Probe) {

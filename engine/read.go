@@ -18,6 +18,7 @@ type read struct {
 	after  seg.LSN     // what must be durable before the reply
 	// searched is where the read goes on in the log: jobs have taken what lies before it. It is where a batch begins.
 	searched seg.Address
+	sought   wire.Option[wire.Offset]                   // the last offset that a job looked for in sealed files
 	trouble  error                                      // the first that jobs met, in what the read wants or beside it
 	oldest   wire.Offset                                // the reply says so
 	now      wire.Time                                  // as retention sees the engine clock, when it was decided
@@ -122,14 +123,14 @@ func (m *Machine) readSince(rd *read, since wire.Time, fx []Effect) []Effect {
 			return m.readNothing(rd, fx)
 		}
 		rd.low = rd.next
-		if rd.seek(since); rd.next >= rd.end {
+		if m.seek(rd, since); rd.next >= rd.end {
 			return m.readNothing(rd, fx)
 		}
 		return m.readOn(rd, fx)
 	}
 	sought := m.reading(rd.stream, rd.low, maxReadSize)
 	sought.low, sought.end, sought.head, sought.only = rd.low, rd.end, rd.head, true
-	sought.seek(since)
+	m.seek(sought, since)
 	sought.then = func(b wire.ResponseBody, fx []Effect) []Effect {
 		if _, failed := b.(*wire.Error); failed {
 			return m.readEnd(rd, b, fx)
@@ -151,6 +152,9 @@ func (m *Machine) readOn(rd *read, fx []Effect) []Effect {
 			continue
 		} else if ok {
 			return m.readStopped(rd, fx, "events %d to %d are lost: the log is damaged there; read on from %d", lost.from, lost.to-1, lost.to)
+		}
+		if rd.next < rd.stream.unsealed() {
+			return m.readSealed(rd, fx)
 		}
 		before := rd.next
 		for _, e := range rd.stream.locate(rd.next) {
@@ -190,27 +194,40 @@ func (rd *read) fromMemory(m *Machine, at seg.Extent, batches []*batch) {
 	}
 }
 
-// readDisk starts a job that reads up to an address, from which on everything is in memory. Where too many are under way
-// already, the read waits for one of them to end: every job holds a file open, and a client may ask for thousands.
+// readDisk starts a job that reads up to an address, from which on everything is in memory.
 func (m *Machine) readDisk(rd *read, upto seg.Address, fx []Effect) []Effect {
-	if len(m.reads) >= m.cfg.MaxDiskReads {
-		m.cfg.hit(ProbeReadWaitsForOthers)
-		m.queued = append(m.queued, rd)
+	if m.waits(rd) {
 		return fx
 	}
 	index := rd.stream.locate(rd.next)
 	if rd.back {
 		index = rd.stream.index[:len(rd.stream.index)-len(index)+1]
 	}
-	if len(m.reads) == 0 {
-		m.reads = map[JobID]*read{}
-	}
 	m.cfg.hit(ProbeReadFromDisk)
-	m.stats.DiskReads++
-	id, fx := m.start("read", readJob{
+	return m.readBy(rd, readJob{
 		geo: m.geo, store: m.store, from: rd.searched, upto: upto, sel: rd.selection,
 		index: index[: len(index)-1 : len(index)-1], last: index[len(index)-1],
 	}, fx)
+}
+
+// waits has a read wait for another one to end where too many are at the disk: every job holds a file open, and a client
+// may ask for thousands.
+func (m *Machine) waits(rd *read) bool {
+	if len(m.reads) < m.cfg.MaxDiskReads {
+		return false
+	}
+	m.cfg.hit(ProbeReadWaitsForOthers)
+	m.queued = append(m.queued, rd)
+	return true
+}
+
+// readBy starts a job for a read. Until it ends, no file that it may use is removed.
+func (m *Machine) readBy(rd *read, job Job, fx []Effect) []Effect {
+	if len(m.reads) == 0 {
+		m.reads = map[JobID]*read{}
+	}
+	m.stats.DiskReads++
+	id, fx := m.start("read", job, fx)
 	m.reads[id] = rd
 	return fx
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -21,6 +22,7 @@ type Report struct {
 	Holes       []Hole
 	Scars       []Damage // that lost nothing: no entry is missing, or a copy is whole
 	BadSnapshot []string // names of snapshots that could not be used
+	BadSealed   []string // sealed files whose index is damaged, and how
 	CopiedTail  bool     // the last batch was not known to be durable and was written again
 }
 
@@ -136,11 +138,16 @@ type recovery struct {
 	damage  []seg.Extent                        // since that batch
 	lostEnd bool                                // the damage is part of the last hole
 	each    func(*seg.Record, seg.Extent) error // told of every record applied; may be nil
-	whole   []seg.LSN                           // snapshots, newest first; the damaged ones before them left out
+	whole   []seg.SnapshotMark                  // snapshots, newest first; the damaged ones before them left out
+	sealed  []*seg.SealedIndex
+	hurt    []uint64 // sealed files with damaged blocks that their index does not tell of
 }
 
 func (r *recovery) run() error {
 	if err := r.load(); err != nil {
+		return err
+	}
+	if err := r.readSealed(); err != nil {
 		return err
 	}
 	r.end = r.start
@@ -182,11 +189,13 @@ func (r *recovery) finish() error {
 // load restores the newest snapshot that is whole, or begins at the log's first entry.
 func (r *recovery) load() error {
 	r.durable = vouched(r.man)
-	for i, lsn := range r.man.Snapshots {
-		s, next, clock, err := readSnapshot(r.fs, r.man, lsn)
+	for i, mark := range r.man.Snapshots {
+		lsn := mark.LSN
+		s, next, clock, err := readSnapshot(r.fs, r.man, mark)
 		switch {
 		case err == nil:
 			r.state, r.start, r.clock, r.report.Snapshot = s, next, clock, lsn
+			r.state.shed(r.man.Geometry.Address(r.man.First, 0))
 			r.whole = r.man.Snapshots[i:]
 			r.cfg.hit(ProbeSnapshotUsed)
 			return nil
@@ -198,7 +207,11 @@ func (r *recovery) load() error {
 		r.cfg.hit(ProbeSnapshotDamaged)
 		r.report.BadSnapshot = append(r.report.BadSnapshot, seg.SnapshotName(lsn))
 	}
-	r.state, r.start = newState(), r.man.Geometry.First(r.man.First)
+	if r.man.First > 0 {
+		return fmt.Errorf("no snapshot is whole (%s), and the log begins behind them: put one back from a copy of the data directory",
+			strings.Join(r.report.BadSnapshot, ", "))
+	}
+	r.state, r.start = newState(), r.man.Geometry.First(0)
 	return nil
 }
 
@@ -207,7 +220,7 @@ func vouched(m seg.Manifest) seg.LSN {
 	if len(m.Snapshots) == 0 {
 		return 0
 	}
-	return m.Snapshots[0]
+	return m.Snapshots[0].LSN
 }
 
 // visit takes up what the scan finds, in order.
@@ -351,13 +364,14 @@ func (r *recovery) copyTail() error {
 func (r *recovery) machine() *Machine {
 	r.report.LSN = r.state.lsn
 	m := &Machine{
-		cfg: *r.cfg, store: r.man.Store, geo: r.man.Geometry, first: r.man.First,
+		cfg: *r.cfg, store: r.man.Store, geo: r.man.Geometry,
 		clock: clock{now: r.clock}, rng: rand.NewChaCha8(r.cfg.Seed), state: r.state,
 		log: commit{
 			geo: r.man.Geometry, store: r.man.Store, next: r.end, last: r.last,
 			durable: r.state.lsn, marked: min(r.durable, r.state.lsn),
 		},
-		snap: snapshotting{list: r.whole, due: r.start + seg.Address(r.cfg.SnapshotEvery)},
+		snap:   snapshotting{list: r.whole, due: r.start + seg.Address(r.cfg.SnapshotEvery)},
+		layout: layout{man: r.man, sealed: r.sealed}, sealing: sealing{damaged: r.hurt},
 	}
 	m.watchAll()
 	return m

@@ -218,7 +218,7 @@ func (m *Machine) trim(s *stream, waiting *read, fx []Effect) []Effect {
 	}
 	upto, _ := m.expiredUpto(s, m.grain())
 	rd := m.reading(s, s.oldest, maxReadSize)
-	rd.seek(upto + 1)
+	m.seek(rd, upto+1)
 	rd.only = true
 	rd.foundTime = upto
 	t := &trim{upto: upto, read: rd}
@@ -288,6 +288,7 @@ func (s *state) applyTrim(r *seg.Record) error {
 		x.head = r.First
 	}
 	x.oldest, x.cut, x.firstTime, x.lsn = r.First, min(cut, x.bytes), first, r.LSN
+	s.remove(r.LSN, r.Commit)
 	for len(x.lost) > 0 && x.lost[0].to <= x.oldest {
 		x.lost = x.lost[1:]
 	}
@@ -296,9 +297,12 @@ func (s *state) applyTrim(r *seg.Record) error {
 
 // seek makes a read begin at the first event whose event time is at or after an instant. It starts where the index says
 // that everything before is older.
-func (rd *read) seek(since wire.Time) {
+func (m *Machine) seek(rd *read, since wire.Time) {
 	s := rd.stream
 	rd.seeking, rd.since = true, since
+	if rd.next < s.unsealed() && m.seekSealed(rd) {
+		return
+	}
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].latest >= since })
 	if i == len(s.index) {
 		rd.next, rd.passed = max(rd.next, s.head), s.bytes

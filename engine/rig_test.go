@@ -42,6 +42,7 @@ func smallConfig() engine.Config {
 	cfg.Geometry = seg.Geometry{Align: 512, SegmentSize: 16 << 10}
 	cfg.MaxBatch, cfg.MaxBatchBytes, cfg.MaxBatchEvents = 4<<10, 3000, 20
 	cfg.Cache, cfg.SnapshotEvery = 4<<10, 8<<10
+	cfg.SealBlock = 0
 	return cfg
 }
 

@@ -213,6 +213,8 @@ func (p *play) open(c *script.Command) {
 	cfg.RetentionDay = wire.Span(c.Span("day", 24*time.Hour))
 	cfg.KeysPerStream, cfg.Keys = c.Int("keys", 100), c.Int("all-keys", 100)
 	cfg.KeyAge = wire.Span(c.Span("key-age", time.Hour))
+	cfg.SealBlock, cfg.MergeFiles = c.Int("seal", 0), c.Int("merge", 2)
+	cfg.SweepInterval = wire.Span(c.Span("sweep", 24*time.Hour))
 	cfg.Dev = !c.Has("serve") || !c.Bool("serve")
 	p.manual = c.Text("jobs", "auto") == "manual"
 	p.now.Mono, p.jobs, p.upto = 0, nil, 0
@@ -358,7 +360,7 @@ func (p *play) step(cmd engine.Command) {
 		case *engine.Halt:
 			fmt.Fprintf(&p.out, "Halt{%v}\n", e.Err)
 		case *engine.StartJob:
-			if e.Name == "prepare-segment" && !p.manual {
+			if (e.Name == "prepare-segment" || e.Name == "manifest" || e.Name == "remove") && !p.manual {
 				unseen = append(unseen, e)
 				continue
 			}

@@ -13,9 +13,9 @@ import (
 // per stream; a job writes it out once that batch is durable, and then has the manifest name it.
 type snapshotting struct {
 	running bool
-	due     seg.Address // take the next one when the log has got here
-	list    []seg.LSN   // live ones, newest first
-	retryAt wire.Time   // monotonic, after a failure
+	due     seg.Address        // take the next one when the log has got here
+	list    []seg.SnapshotMark // live ones, newest first
+	retryAt wire.Time          // monotonic, after a failure
 }
 
 // capture is the state at one LSN, for a job. It shares with the machine only what never changes.
@@ -27,6 +27,10 @@ type capture struct {
 	holed      bool
 	skew       wire.Span
 	limits     keyLimits
+	removed    seg.LSN
+	swept      seg.LSN
+	sweptAt    wire.Time
+	unsweptAt  wire.Time
 	tenants    []tenant
 	streams    []stream // by tenant, ascending ids
 }
@@ -40,6 +44,7 @@ func (m *Machine) capture() *capture {
 func (s *state) capture() *capture {
 	c := &capture{
 		lsn: s.lsn, lastStream: s.lastStream, holed: s.holed, skew: s.skew, limits: s.limits,
+		removed: s.removed, swept: s.swept, sweptAt: s.sweptAt, unsweptAt: s.unsweptAt,
 		tenants: make([]tenant, 0, len(s.order)), streams: make([]stream, 0, len(s.streams)),
 	}
 	for _, t := range s.order {
@@ -57,68 +62,55 @@ func (s *state) capture() *capture {
 
 // snapshotIfDue captures the state behind the last batch that waits for the disk. A busy log always has one that gathers:
 // it is closed early, or a snapshot would have to wait until the load ends.
-func (m *Machine) snapshotIfDue() {
-	l, s := &m.log, &m.snap
-	if s.running || l.next < s.due || m.clock.mono < s.retryAt {
-		return
+func (m *Machine) snapshotIfDue(fx []Effect) []Effect {
+	s := &m.snap
+	if s.running || m.log.next < s.due || m.clock.mono < s.retryAt || len(s.list) > 0 && s.list[0].LSN == m.state.lsn {
+		return fx // never over one that is live
 	}
+	return m.snapshot(fx)
+}
+
+// snapshot captures the state and has a job write it out, once everything in it is durable.
+func (m *Machine) snapshot(fx []Effect) []Effect {
+	l, s := &m.log, &m.snap
 	if l.open != nil {
 		m.closeBatch()
 	}
-	last := l.flying
-	if n := len(l.closed); n > 0 {
-		last = l.closed[n-1]
-	}
-	s.running = true
+	s.running, s.due = true, l.next+seg.Address(m.cfg.SnapshotEvery)
 	m.job++
-	last.waiting = append(last.waiting, &StartJob{Job: m.job, Name: "snapshot", Run: snapshotJob{
-		state: m.capture(),
-		manifest: seg.Manifest{
-			Store: m.store, Geometry: m.geo, First: m.first,
-			Snapshots: append([]seg.LSN{m.state.lsn}, s.list[:min(len(s.list), seg.MaxSnapshots-1)]...),
-		},
-		stale: s.list[min(len(s.list), seg.MaxSnapshots-1):],
-	}})
-	s.due = l.next + seg.Address(m.cfg.SnapshotEvery)
+	return m.after(m.state.lsn, &StartJob{Job: m.job, Name: "snapshot", Run: snapshotJob{m.store, m.capture()}}, fx)
 }
 
 type snapshotJob struct {
-	state    *capture
-	manifest seg.Manifest
-	stale    []seg.LSN // to be removed
+	store seg.StoreID
+	state *capture
 }
 
 type snapshotResult struct {
-	list []seg.LSN
+	mark seg.SnapshotMark
 	err  error
 }
 
 func (j snapshotJob) Run(fs seg.Files) any {
-	list := j.manifest.Snapshots
-	if err := seg.WriteSnapshot(fs, j.manifest.Store, j.state.lsn, j.state.encode()); err != nil {
-		return snapshotResult{nil, err}
-	}
-	if err := seg.WriteManifest(fs, j.manifest); err != nil {
-		return snapshotResult{nil, err}
-	}
-	for _, lsn := range j.stale {
-		fs.Remove(seg.SnapshotName(lsn)) // a name that stays is removed by the next recovery
-	}
-	return snapshotResult{list, nil}
+	return snapshotResult{seg.SnapshotMark{LSN: j.state.lsn, Next: j.state.next}, seg.WriteSnapshot(fs, j.store, j.state.lsn, j.state.encode())}
 }
 
 func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
-	m.snap.running = false
+	s := &m.snap
 	if r.err != nil {
 		m.cfg.hit(ProbeSnapshotFailed)
-		m.snap.retryAt = m.clock.mono + wire.Time(Second)
-		m.snap.due = m.log.next
+		s.running, s.retryAt, s.due = false, m.clock.mono+wire.Time(Second), m.log.next
 		return fx
 	}
-	m.cfg.hit(ProbeSnapshotWritten)
-	m.stats.Snapshots++
-	m.snap.list = r.list
-	return fx
+	list := append([]seg.SnapshotMark{r.mark}, s.list[:min(len(s.list), seg.MaxSnapshots-1)]...)
+	return m.change(change{
+		edit: func(man *seg.Manifest) { man.Snapshots = list },
+		done: func() {
+			m.cfg.hit(ProbeSnapshotWritten)
+			m.stats.Snapshots++
+			s.running, s.list = false, list
+		},
+	}, fx)
 }
 
 // encode writes the captured state. Numbers are little-endian, strings stand behind a u32 length, lists behind a u64
@@ -126,6 +118,7 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //
 //	next address | clock
 //	lsn | last stream id | holed (1) | confirmed skew | limits of keys: per stream, age, total
+//	last removal | swept up to | when | since when something waits for a sweep
 //	tenants: id | name | created | position | commit | health (1) | hash of the last audit event (32)
 //	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
 //	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to
@@ -151,7 +144,8 @@ func (c *capture) encode() []byte {
 func (c *capture) encodeState(p []byte) []byte {
 	p = putNumbers(p, uint64(c.lsn), uint64(c.lastStream))
 	p = appendBool(p, c.holed)
-	p = putNumbers(p, uint64(c.skew), c.limits.perStream, c.limits.age, c.limits.total, uint64(len(c.tenants)))
+	p = putNumbers(p, uint64(c.skew), c.limits.perStream, c.limits.age, c.limits.total,
+		uint64(c.removed), uint64(c.swept), uint64(c.sweptAt), uint64(c.unsweptAt), uint64(len(c.tenants)))
 	for i := range c.tenants {
 		t := &c.tenants[i]
 		p = appendString(putNumbers(p, uint64(t.id)), t.name)
@@ -200,6 +194,8 @@ func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
 	next, clock = seg.Address(d.u64()), wire.Time(d.u64())
 	s.lsn, s.lastStream, s.holed = seg.LSN(d.u64()), wire.StreamID(d.u64()), d.bool()
 	s.skew, s.limits = wire.Span(d.u64()), keyLimits{d.u64(), d.u64(), d.u64()}
+	s.removed, s.swept, s.sweptAt = seg.LSN(d.u64()), seg.LSN(d.u64()), wire.Time(d.u64())
+	s.unsweptAt = wire.Time(d.u64())
 	for range d.count(37 + sha256.Size) {
 		t := &tenant{id: wire.TenantID(d.u64()), name: d.string(), created: wire.Time(d.u64()),
 			position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
@@ -231,14 +227,14 @@ var errNoState = errors.New("it holds no state of that entry")
 
 // readSnapshot restores the state in the snapshot of an entry: where the log goes on from it, and the engine clock. It
 // fails with errNoState, or as seg.ReadSnapshot does.
-func readSnapshot(fs seg.Files, man seg.Manifest, lsn seg.LSN) (s state, next seg.Address, clock wire.Time, err error) {
-	p, err := seg.ReadSnapshot(fs, man.Store, lsn)
+func readSnapshot(fs seg.Files, man seg.Manifest, mark seg.SnapshotMark) (s state, next seg.Address, clock wire.Time, err error) {
+	p, err := seg.ReadSnapshot(fs, man.Store, mark.LSN)
 	if err != nil {
 		return s, 0, 0, err
 	}
 	s = newState()
 	next, clock, ok := s.restore(p)
-	if !ok || s.lsn != lsn || !s.plausible(next, man.Geometry) {
+	if !ok || s.lsn != mark.LSN || next != mark.Next || !s.plausible(next, man.Geometry) {
 		return s, 0, 0, errNoState
 	}
 	return s, next, clock, nil

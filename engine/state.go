@@ -21,8 +21,12 @@ type state struct {
 	holed      bool      // the log has had a hole, so that numbers may jump
 	skew       wire.Span // how far behind the engine clock the wall clock was when somebody confirmed it; at most 0
 	limits     keyLimits
-	keys       int      // idempotency keys in all windows
-	keyOrder   []keyRef // of all windows, oldest first; those that a window has dropped may still be in it
+	keys       int       // idempotency keys in all windows
+	keyOrder   []keyRef  // of all windows, oldest first; those that a window has dropped may still be in it
+	removed    seg.LSN   // the last entry by which events are gone: a move of an oldest offset, or a purge
+	swept      seg.LSN   // what entries before this one have removed is in no file any more
+	sweptAt    wire.Time // when the last sweep ended
+	unsweptAt  wire.Time // since when something removed waits for a sweep, where something does
 }
 
 type tenant struct {
@@ -98,6 +102,14 @@ func newState() state {
 	return state{tenants: map[wire.TenantID]*tenant{}, streams: map[wire.StreamID]*stream{}}
 }
 
+// remove notes that an entry takes events away, for ever.
+func (s *state) remove(lsn seg.LSN, at wire.Time) {
+	if s.removed <= s.swept {
+		s.unsweptAt = at
+	}
+	s.removed = lsn
+}
+
 // errMisfit says that an entry does not follow from the state: the log is not what was written.
 var errMisfit = errors.New("engine: log entry does not fit the state")
 
@@ -115,6 +127,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyTrim(r)
 	case r.Kind == seg.KindLimits:
 		err = s.applyLimits(r)
+	case r.Kind == seg.KindSweep:
+		err = s.applySweep(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:

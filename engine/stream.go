@@ -75,7 +75,7 @@ const firstUseName = "dev"
 func (s *state) applyCreateStream(r *seg.Record, t *tenant, d *decoder) error {
 	spec := d.streamSpec()
 	if old := t.stream(spec.Name); old != nil && s.holed {
-		s.removeStream(old) // a hole in the log has swallowed its purge
+		s.removeStream(old, r) // a hole in the log has swallowed its purge
 	}
 	if d.bad || s.streams[r.Stream] != nil || t.stream(spec.Name) != nil {
 		return errMisfit

@@ -83,8 +83,17 @@ var advice = map[engine.FindingKind]struct{ means, next string }{
 		"put the file back from a copy of the data directory, and check again",
 	},
 	engine.BadSnapshot: {
-		"a snapshot cannot be used; nothing is lost by it, since the log holds the same, but starting takes longer",
+		"a snapshot cannot be used; nothing is lost by it while there is another one, or the log reaches back to its first entry",
 		"look for the disk's own errors; the server writes a new one as the log grows",
+	},
+	engine.BadSealed: {
+		"the disk does not hold what was written to a sealed file",
+		"look for the disk's own errors, put the file back from a copy of the data directory, and check again; without a copy, " +
+			"everything that is not named here stays readable",
+	},
+	engine.MissingEvents: {
+		"no file holds these events, and no damage that is still there says why; reads of them fail",
+		"look into files torn-*.bin and into copies of the data directory",
 	},
 	engine.BadEvent: {
 		"an event is not what its checksum says, although its entry is as it was written; readers refuse it",
@@ -116,8 +125,8 @@ func printReport(w io.Writer, r *engine.CheckReport) error {
 	if len(r.Kept) > 0 {
 		fmt.Fprintf(&b, "%d unfinished writes of earlier crashes are kept, in files torn-*.bin; they may be deleted\n", len(r.Kept))
 	}
-	fmt.Fprintf(&b, "checked %d segments and %d snapshots up to entry %d: %d entries in %d batches (%d bytes), %d events (%d bytes) in %d streams of %d tenants\n",
-		r.Segments, r.Snapshots, r.LSN, r.Entries, r.Batches, r.LogBytes, r.Events, r.EventBytes, r.Streams, r.Tenants)
+	fmt.Fprintf(&b, "checked %d segments, %d sealed files (%d bytes) and %d snapshots up to entry %d: %d entries in %d batches (%d bytes), %d events (%d bytes) in %d streams of %d tenants\n",
+		r.Segments, r.Sealed, r.SealedSize, r.Snapshots, r.LSN, r.Entries, r.Batches, r.LogBytes, r.Events, r.EventBytes, r.Streams, r.Tenants)
 	if !r.Damaged() {
 		b.WriteString("nothing is damaged\n")
 	}
@@ -170,6 +179,8 @@ type jsonReport struct {
 	Kept       []string      `json:"kept,omitempty"`
 	LastEntry  uint64        `json:"last_entry"`
 	Segments   int           `json:"segments"`
+	Sealed     int           `json:"sealed_files"`
+	SealedSize int64         `json:"sealed_bytes"`
 	Snapshots  int           `json:"snapshots"`
 	Batches    int           `json:"batches"`
 	LogBytes   int64         `json:"log_bytes"`
@@ -214,7 +225,8 @@ type jsonStreamLoss struct {
 
 func printReportJSON(w io.Writer, r *engine.CheckReport) error {
 	v := jsonReport{
-		Damaged: r.Damaged(), Findings: []jsonFinding{}, Kept: r.Kept, LastEntry: uint64(r.LSN), Segments: r.Segments, Snapshots: r.Snapshots,
+		Damaged: r.Damaged(), Findings: []jsonFinding{}, Kept: r.Kept, LastEntry: uint64(r.LSN), Segments: r.Segments,
+		Sealed: r.Sealed, SealedSize: r.SealedSize, Snapshots: r.Snapshots,
 		Batches: r.Batches, LogBytes: r.LogBytes, Entries: r.Entries, Events: r.Events, EventBytes: r.EventBytes, Tenants: r.Tenants, Streams: r.Streams,
 	}
 	for _, f := range r.Findings {

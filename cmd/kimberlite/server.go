@@ -109,6 +109,9 @@ func recovered(r *engine.Report, took time.Duration) []string {
 	for _, name := range r.BadSnapshot {
 		lines = append(lines, fmt.Sprintf("snapshot %s is damaged and was not used", name))
 	}
+	for _, why := range r.BadSealed {
+		lines = append(lines, fmt.Sprintf(`DAMAGED: %s; what its blocks do not tell is lost; run "kimberlite doctor"`, why))
+	}
 	for _, h := range r.Holes {
 		lines = append(lines, fmt.Sprintf(`DAMAGED: entries %d to %d are lost; run "kimberlite doctor"`, h.First, h.Last))
 	}

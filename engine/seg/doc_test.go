@@ -159,7 +159,7 @@ func TestDocumentedLayoutsAreTheCode(t *testing.T) {
 		"stream": 8, "first offset": 9,
 	})
 
-	check(t, seg.WriteManifest(fs, seg.Manifest{Store: store, Geometry: geo, First: 3, Snapshots: []seg.LSN{21, 11}}))
+	check(t, seg.WriteManifest(fs, seg.Manifest{Store: store, Geometry: geo, First: 3, Snapshots: []seg.SnapshotMark{{21, 0x4000}, {11, 0x2000}}, Next: 2, Sealed: []seg.SealedMark{{1, 1, 9}}}))
 	p.layout(t, "Manifest layout", content(t, fs, seg.ManifestName), map[string]uint64{
 		"version": seg.FormatVersion, "align": 512, "store id": uint64(store), "segment size": 4096, "first segment": 3, "count": 2,
 		"snapshot": 21,
@@ -235,7 +235,7 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 	p := readPage(t)
 	fs := disk.New(512).Mount()
 	cfg := engine.DefaultConfig()
-	cfg.Store, cfg.Dev, cfg.SnapshotEvery = store, true, 1
+	cfg.Store, cfg.Dev, cfg.SnapshotEvery, cfg.SealBlock = store, true, 1, 0
 	cfg.Geometry, cfg.MaxBatchBytes, cfg.MaxBatchEvents = seg.Geometry{Align: 512, SegmentSize: 16 << 10}, 1024, 4
 	m, _, err := engine.Open(fs, cfg)
 	check(t, err)
@@ -253,7 +253,7 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 
 	man, err := seg.ReadManifest(fs)
 	check(t, err)
-	state, err := seg.ReadSnapshot(fs, store, man.Snapshots[0])
+	state, err := seg.ReadSnapshot(fs, store, man.Snapshots[0].LSN)
 	check(t, err)
 	x := &interpreter{page: p, rest: state, got: map[string]string{}}
 	x.table(t, "state")

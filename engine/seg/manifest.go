@@ -17,13 +17,31 @@ const ManifestName = "MANIFEST"
 //	+-----------+-----------+-------------+-----------+--------------+-----------+------------------+
 //	| count (4) | count × snapshot LSN (8), newest first |
 //	+-----------+----------------------------------------+
+//	| count × where the log goes on from that snapshot (8) | next sealed number (8) | count (4) |
+//	+------------------------------------------------------+------------------------+-----------+
+//	| count × sealed file: number (8), first LSN (8), last LSN (8), ascending LSNs |
+//	+------------------------------------------------------------------------------+
 //
-// The checksum covers everything after itself.
+// The checksum covers everything after itself. Format versions 1 and 2 end behind the snapshots' LSNs.
 type Manifest struct {
 	Store     StoreID
 	Geometry  Geometry
-	First     uint64 // the first live segment; the others follow without a gap
-	Snapshots []LSN  // at most MaxSnapshots, newest first
+	First     uint64         // the first live segment; the others follow without a gap
+	Snapshots []SnapshotMark // at most MaxSnapshots, newest first
+	Sealed    []SealedMark   // ascending LSNs, all of them before the first live segment's
+	Next      uint64         // number of the next sealed file: above all that ever were
+}
+
+// SnapshotMark names a live snapshot.
+type SnapshotMark struct {
+	LSN  LSN
+	Next Address // where the log goes on from it; 0 where an older version has not said so
+}
+
+// SealedMark names a live sealed file.
+type SealedMark struct {
+	Number      uint64
+	First, Last LSN
 }
 
 // MaxSnapshots is how many snapshots are kept: the second one is there in case the first rots.
@@ -69,7 +87,7 @@ func WriteManifest(fs Files, m Manifest) error {
 }
 
 func (m Manifest) encode() []byte {
-	p := make([]byte, 4, manifestFixed+8*len(m.Snapshots))
+	p := make([]byte, 4, manifestFixed+16*len(m.Snapshots)+12+24*len(m.Sealed))
 	p = binary.LittleEndian.AppendUint32(p, manifestMagic)
 	p = binary.LittleEndian.AppendUint32(p, FormatVersion)
 	p = binary.LittleEndian.AppendUint32(p, uint32(m.Geometry.Align))
@@ -78,7 +96,17 @@ func (m Manifest) encode() []byte {
 	p = binary.LittleEndian.AppendUint64(p, m.First)
 	p = binary.LittleEndian.AppendUint32(p, uint32(len(m.Snapshots)))
 	for _, s := range m.Snapshots {
-		p = binary.LittleEndian.AppendUint64(p, uint64(s))
+		p = binary.LittleEndian.AppendUint64(p, uint64(s.LSN))
+	}
+	for _, s := range m.Snapshots {
+		p = binary.LittleEndian.AppendUint64(p, uint64(s.Next))
+	}
+	p = binary.LittleEndian.AppendUint64(p, m.Next)
+	p = binary.LittleEndian.AppendUint32(p, uint32(len(m.Sealed)))
+	for _, s := range m.Sealed {
+		p = binary.LittleEndian.AppendUint64(p, s.Number)
+		p = binary.LittleEndian.AppendUint64(p, uint64(s.First))
+		p = binary.LittleEndian.AppendUint64(p, uint64(s.Last))
 	}
 	binary.LittleEndian.PutUint32(p, crc32.Checksum(p[4:], castagnoli))
 	return p
@@ -102,14 +130,57 @@ func parseManifest(p []byte) (Manifest, error) {
 		},
 		First: binary.LittleEndian.Uint64(p[32:]),
 	}
-	n := binary.LittleEndian.Uint32(p[40:])
-	if n > MaxSnapshots || len(p) != manifestFixed+8*int(n) || !m.Geometry.valid() {
+	n := int(binary.LittleEndian.Uint32(p[40:]))
+	rest := p[manifestFixed:]
+	if n > MaxSnapshots || len(rest) < 8*n || !m.Geometry.valid() {
 		return Manifest{}, ErrDamaged
 	}
-	for i := range int(n) {
-		m.Snapshots = append(m.Snapshots, LSN(binary.LittleEndian.Uint64(p[manifestFixed+8*i:])))
+	for i := range n {
+		m.Snapshots = append(m.Snapshots, SnapshotMark{LSN: LSN(binary.LittleEndian.Uint64(rest[8*i:]))})
+	}
+	rest = rest[8*n:]
+	if binary.LittleEndian.Uint32(p[8:]) >= sealedVersion {
+		ok := m.parseSealed(&rest)
+		if !ok {
+			return Manifest{}, ErrDamaged
+		}
+	}
+	if len(rest) > 0 {
+		return Manifest{}, ErrDamaged
 	}
 	return m, nil
+}
+
+// sealedVersion is the first format version that has sealed files.
+const sealedVersion = 3
+
+// parseSealed reads what version 3 has added, and leaves what follows it. It returns false where that makes no sense.
+func (m *Manifest) parseSealed(p *[]byte) bool {
+	rest := *p
+	if len(rest) < 8*len(m.Snapshots)+12 {
+		return false
+	}
+	for i := range m.Snapshots {
+		m.Snapshots[i].Next = Address(binary.LittleEndian.Uint64(rest[8*i:]))
+	}
+	rest = rest[8*len(m.Snapshots):]
+	m.Next = binary.LittleEndian.Uint64(rest)
+	n := int(binary.LittleEndian.Uint32(rest[8:]))
+	if rest = rest[12:]; len(rest)/24 < n {
+		return false
+	}
+	for i := range n {
+		s := SealedMark{
+			Number: binary.LittleEndian.Uint64(rest[24*i:]),
+			First:  LSN(binary.LittleEndian.Uint64(rest[24*i+8:])), Last: LSN(binary.LittleEndian.Uint64(rest[24*i+16:])),
+		}
+		if s.First > s.Last || s.Number >= m.Next || i > 0 && s.First <= m.Sealed[i-1].Last {
+			return false
+		}
+		m.Sealed = append(m.Sealed, s)
+	}
+	*p = rest[24*n:]
+	return true
 }
 
 // readFile returns a whole file. It tries a few times: an error that passes must not look like damage.

@@ -20,8 +20,14 @@ func TestManifestRoundTrip(t *testing.T) {
 			Geometry: seg.Geometry{Align: align, SegmentSize: int64(align) * rapid.Int64Range(2, 1<<12).Draw(t, "blocks")},
 		}
 		for range rapid.IntRange(0, seg.MaxSnapshots).Draw(t, "snapshots") {
-			want.Snapshots = append(want.Snapshots, seg.LSN(rapid.Uint64().Draw(t, "lsn")))
+			want.Snapshots = append(want.Snapshots, seg.SnapshotMark{LSN: seg.LSN(rapid.Uint64().Draw(t, "lsn")), Next: seg.Address(rapid.Uint64().Draw(t, "next"))})
 		}
+		for i := range rapid.IntRange(0, 5).Draw(t, "sealed") {
+			want.Sealed = append(want.Sealed, seg.SealedMark{
+				Number: rapid.Uint64Range(0, 99).Draw(t, "number"), First: seg.LSN(10 * i), Last: seg.LSN(10*i + rapid.IntRange(0, 9).Draw(t, "lsns")),
+			})
+		}
+		want.Next = rapid.Uint64Min(100).Draw(t, "next sealed")
 		fs := disk.New(512).Mount()
 		if err := seg.WriteManifest(fs, seg.Manifest{Geometry: small}); err != nil {
 			t.Fatal(err)
@@ -64,7 +70,7 @@ func damages(t *testing.T, d *disk.Disk, name string, try func(fs seg.Files, wha
 
 func TestEveryDamageToAManifestIsFound(t *testing.T) {
 	d := disk.New(512)
-	m := seg.Manifest{Store: testStore, Geometry: small, First: 3, Snapshots: []seg.LSN{9, 7}}
+	m := seg.Manifest{Store: testStore, Geometry: small, First: 3, Snapshots: []seg.SnapshotMark{{9, 900}, {7, 700}}, Next: 5, Sealed: []seg.SealedMark{{2, 1, 4}, {4, 5, 6}}}
 	if err := seg.WriteManifest(d.Mount(), m); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +89,7 @@ func TestNoManifest(t *testing.T) {
 
 // Whenever the power fails while the manifest is replaced, there is the old one or the new one.
 func TestTheManifestIsReplacedAllAtOnce(t *testing.T) {
-	old, next := seg.Manifest{Store: testStore, Geometry: small}, seg.Manifest{Store: testStore, Geometry: small, Snapshots: []seg.LSN{5}}
+	old, next := seg.Manifest{Store: testStore, Geometry: small}, seg.Manifest{Store: testStore, Geometry: small, Snapshots: []seg.SnapshotMark{{5, 0}}}
 	for crash := 1; ; crash++ {
 		d := disk.New(512)
 		if err := seg.WriteManifest(d.Mount(), old); err != nil {

@@ -26,6 +26,7 @@ const (
 	KindRefusedAccess  Kind = 11
 	KindTrim           Kind = 12 // the oldest event moves; outside the tenant's log
 	KindLimits         Kind = 13 // limits that decide outcomes; outside every tenant's log
+	KindSweep          Kind = 14 // what was removed before an entry is in no file any more; outside every tenant's log
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
@@ -183,4 +184,18 @@ func (r *Record) Events() []byte {
 // DataBytes returns the bytes of event data in an append's record.
 func (r *Record) DataBytes() uint64 {
 	return uint64(len(r.Events())) - uint64(r.Count)*wire.EventOverhead
+}
+
+// Without returns the record of an append anew, without so many of its first events; some must be left.
+func (r *Record) Without(n int) []byte {
+	events := r.Events()
+	fixed := r.Body[:len(r.Body)-len(events)]
+	for range n {
+		_, events, _ = wire.NextEvent(events)
+	}
+	short := *r
+	short.Count, short.First = r.Count-uint32(n), r.First+wire.Offset(n)
+	p := append(append(BeginRecord(nil, &short), fixed...), events...)
+	FinishRecord(p, 0)
+	return p
 }

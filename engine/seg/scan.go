@@ -223,26 +223,55 @@ func (s *scanner) extent(from, to int64) Extent {
 // TornPrefix begins the names of files that keep what a crash left of unfinished writes.
 const TornPrefix = "torn-"
 
-// SetAside copies an extent into a file of its own, what cannot be read of it as zeros, and then writes zeros over it.
-// Both are durable when it returns. Recovery does this to a torn tail, so that the log ends in zeros again and the bytes
-// can still be looked at.
+// CopyAside copies an extent of the log durably into a file of its own, what cannot be read of it as zeros, so that the
+// bytes can still be looked at when the log holds them no more.
+func CopyAside(fs Files, geo Geometry, e Extent) error {
+	segment, err := fs.Open(SegmentName(geo.Segment(e.Start)))
+	if err == nil {
+		defer segment.Close()
+		err = copyAside(fs, segment, geo, e)
+	}
+	if err != nil {
+		return fmt.Errorf("set %s at %d aside: %w", SegmentName(geo.Segment(e.Start)), geo.Offset(e.Start), err)
+	}
+	return nil
+}
+
+// SetAside is CopyAside that then writes zeros over the extent, durably too. Recovery does this to a torn tail, so that
+// the log ends in zeros again.
 func SetAside(fs Files, geo Geometry, e Extent) error {
-	name := fmt.Sprintf("%s%016x.bin", TornPrefix, uint64(e.Start))
 	segment, err := fs.Open(SegmentName(geo.Segment(e.Start)))
 	if err != nil {
 		return fmt.Errorf("set aside: %w", err)
 	}
 	defer segment.Close()
-	from := geo.Offset(e.Start)
-	to := from + int64(e.End-e.Start)
-	err = writeFile(fs, name, func(f File) error { return copyBlocks(f, segment, geo, from, to) })
-	if err == nil {
-		err = zero(segment, from, to)
+	if err = copyAside(fs, segment, geo, e); err == nil {
+		from := geo.Offset(e.Start)
+		err = zero(segment, from, from+int64(e.End-e.Start))
 	}
 	if err != nil {
-		return fmt.Errorf("set %s at %d aside: %w", SegmentName(geo.Segment(e.Start)), from, err)
+		return fmt.Errorf("set %s at %d aside: %w", SegmentName(geo.Segment(e.Start)), geo.Offset(e.Start), err)
 	}
 	return nil
+}
+
+func copyAside(fs Files, segment File, geo Geometry, e Extent) error {
+	name := fmt.Sprintf("%s%016x.bin", TornPrefix, uint64(e.Start))
+	from := geo.Offset(e.Start)
+	return writeFile(fs, name, func(f File) error { return copyBlocks(f, segment, geo, from, from+int64(e.End-e.Start)) })
+}
+
+// RemoveTorn removes durably all that was set aside.
+func RemoveTorn(fs Files) error {
+	names, err := fs.List()
+	if err != nil {
+		return fmt.Errorf("list data directory: %w", err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, TornPrefix) })
+	if len(names) == 0 {
+		return nil
+	}
+	return Remove(fs, names)
 }
 
 func copyBlocks(dst, src File, geo Geometry, from, to int64) error {
@@ -260,11 +289,20 @@ func copyBlocks(dst, src File, geo Geometry, from, to int64) error {
 	return nil
 }
 
-// Leftover reports whether a file is what a crash left behind: an unfinished one, or a snapshot that the manifest does
-// not name.
+// Leftover reports whether a file is what a crash left behind: an unfinished one, or one that the manifest does not name,
+// or no longer.
 func (m Manifest) Leftover(name string) bool {
-	lsn, snapshot := SnapshotLSN(name)
-	return strings.HasSuffix(name, TempSuffix) || snapshot && !slices.Contains(m.Snapshots, lsn)
+	if strings.HasSuffix(name, TempSuffix) {
+		return true
+	}
+	if lsn, ok := SnapshotLSN(name); ok {
+		return !slices.ContainsFunc(m.Snapshots, func(s SnapshotMark) bool { return s.LSN == lsn })
+	}
+	if number, ok := SealedNumber(name); ok {
+		return !slices.ContainsFunc(m.Sealed, func(s SealedMark) bool { return s.Number == number })
+	}
+	number, ok := SegmentNumber(name)
+	return ok && number < m.First
 }
 
 // RemoveLeftovers removes them. It returns how many there were.
@@ -284,4 +322,31 @@ func RemoveLeftovers(fs Files, m Manifest) (int, error) {
 		removed++
 	}
 	return removed, nil
+}
+
+// Dropped returns the names of the files that an older manifest names and this one does not.
+func (m Manifest) Dropped(old Manifest) (names []string) {
+	for n := old.First; n < m.First; n++ {
+		names = append(names, SegmentName(n))
+	}
+	for _, s := range old.Snapshots {
+		names = append(names, SnapshotName(s.LSN))
+	}
+	for _, s := range old.Sealed {
+		names = append(names, SealedName(s.Number))
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !m.Leftover(name) })
+}
+
+// Remove removes files durably. One that is not there counts as removed.
+func Remove(fs Files, names []string) error {
+	for _, name := range names {
+		if err := fs.Remove(name); err != nil && !errors.Is(err, ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	if err := fs.SyncDir(); err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	return nil
 }

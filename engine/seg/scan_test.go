@@ -222,7 +222,7 @@ func TestRemoveLeftovers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n, err := seg.RemoveLeftovers(fs, seg.Manifest{Snapshots: []seg.LSN{7}})
+	n, err := seg.RemoveLeftovers(fs, seg.Manifest{Snapshots: []seg.SnapshotMark{{LSN: 7}}})
 	left, _ := fs.List()
 	slices.Sort(keep)
 	if err != nil || n != len(gone) || !slices.Equal(left, keep) {

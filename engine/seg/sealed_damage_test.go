@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/disk"
+	"github.com/kimberlitedb/kimberlite-go/sim/rng"
 )
 
 // victim is a small sealed file with several blocks, of one and of several streams, and with a lost range.
@@ -335,3 +336,37 @@ func TestSealedFileThatCannotBeRead(t *testing.T) {
 }
 
 func plain() seg.Merging { return seg.Merging{Summarize: seg.Summarize} }
+
+// Wherever a sector cannot be read, a rebuilt index leads to every block that lies beside it.
+func TestRebuildBesideAnUnreadableSector(t *testing.T) {
+	h := someHistory()
+	for _, target := range []int{64, 600, 4000} {
+		d := disk.New(512)
+		must(h.seal(d.Mount(), 3, 0, len(h.items), target))(t)
+		x := must(seg.ReadSealedIndex(d.Mount(), testStore, 3))(t)
+		for off := int64(0); off < x.Size; off += 512 {
+			d := d.Clone()
+			if _, ok := d.RotAt(rng.Source(1).Stream("rot"), seg.SealedName(3), off, disk.Unreadable); !ok {
+				t.Fatalf("no sector at %d", off)
+			}
+			var want []seg.Section
+			for _, s := range x.Sections {
+				if b := x.Blocks[s.Block]; b.End() <= off || b.Offset >= off+512 {
+					want = append(want, s)
+				}
+			}
+			got, _, err := seg.RebuildIndex(d.Mount(), testStore, 3, seg.Summarize)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var have []seg.Section
+			for _, s := range got.Sections {
+				s.Block = int32(got.Blocks[s.Block].Ordinal)
+				have = append(have, s)
+			}
+			if !slices.Equal(have, want) {
+				t.Fatalf("target %d, sector %d: %d sections, want %d", target, off, len(have), len(want))
+			}
+		}
+	}
+}

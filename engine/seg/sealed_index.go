@@ -3,6 +3,7 @@ package seg
 import (
 	"encoding/binary"
 	"math"
+	"sort"
 )
 
 // SealedIndex says where everything in a sealed file lies. It is plain data: it needs no open file, and may be shared
@@ -32,6 +33,13 @@ const (
 	placeNext = 1
 	placeLost = 2
 )
+
+// Of returns the sections of a key. The caller must not change them.
+func (x *SealedIndex) Of(k Key) []Section {
+	from := sort.Search(len(x.Sections), func(i int) bool { return x.Sections[i].Compare(k) >= 0 })
+	n := sort.Search(len(x.Sections)-from, func(i int) bool { return x.Sections[from+i].Compare(k) > 0 })
+	return x.Sections[from : from+n : from+n]
+}
 
 // encode returns the index without what the trailer says.
 func (x *SealedIndex) encode() []byte {

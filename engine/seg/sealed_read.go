@@ -2,6 +2,7 @@ package seg
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -16,7 +17,18 @@ type sealedFile struct {
 	buf    []byte
 }
 
-func openSealed(fs Files, id StoreID, number uint64) (*sealedFile, error) {
+// openSealed opens a sealed file. It tries a few times: an error that passes must not look like damage.
+func openSealed(fs Files, id StoreID, number uint64) (f *sealedFile, err error) {
+	for range readTries {
+		f, err = openOnce(fs, id, number)
+		if err == nil || errors.Is(err, ErrNotExist) || errors.Is(err, ErrCrashed) {
+			break
+		}
+	}
+	return f, err
+}
+
+func openOnce(fs Files, id StoreID, number uint64) (*sealedFile, error) {
 	f, err := fs.Open(SealedName(number))
 	if err != nil {
 		return nil, err
@@ -35,8 +47,15 @@ func (f *sealedFile) read(off int64, n int) ([]byte, error) {
 		return nil, ErrDamaged
 	}
 	f.buf = slices.Grow(f.buf[:0], n)[:n]
-	return f.buf, readStubborn(f.file, f.buf, off)
+	err := readStubborn(f.file, f.buf, off)
+	if err != nil && !errors.Is(err, ErrCrashed) {
+		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return f.buf, err
 }
+
+// ErrUnreadable says that the disk refuses to read a piece of a sealed file, however often.
+var ErrUnreadable = errors.New("seg: unreadable")
 
 // likelyStored is the length of a payload where nobody knows it: most are shorter, and it is read at once.
 const likelyStored = DefaultTarget / 2
@@ -45,6 +64,9 @@ const likelyStored = DefaultTarget / 2
 // payload stays until the next read.
 func (f *sealedFile) block(off, likely int64) (h blockHead, payload []byte, err error) {
 	p, err := f.read(off, int(min(sealedBlockHead+likely, max(sealedBlockHead, f.size-off))))
+	if errors.Is(err, ErrUnreadable) { // that may be what lies behind the block
+		p, err = f.read(off, sealedBlockHead)
+	}
 	if err != nil {
 		return h, nil, err
 	}

@@ -37,18 +37,22 @@ func (b *rebuild) search(off int64) (int64, error) {
 	return b.end, nil
 }
 
+// sector is the least that a disk reads or fails to read, in bytes.
+const sector = 512
+
 // readHoles fills p, with zeros where the file cannot be read. It fails only in a crash.
 func readHoles(f File, p []byte, off int64) error {
 	if readFull(f, p, off) == nil {
 		return nil
 	}
-	for n := 0; n < len(p); n += len(zeroBlock) {
-		part := p[n:min(n+len(zeroBlock), len(p))]
+	for n := 0; n < len(p); {
+		part := p[n:min(n+sector-int((off+int64(n))%sector), len(p))]
 		if err := readStubborn(f, part, off+int64(n)); errors.Is(err, ErrCrashed) {
 			return err
 		} else if err != nil {
 			clear(part)
 		}
+		n += len(part)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type Snapshot struct {
 	Busy     time.Duration // time that the machine was stepped
 	Recovery time.Duration // of the last start
 
+	OldestEvent time.Duration // age of the oldest event that can be read
+
 	Requests    [ops][codes]uint64 // replies by operation and code; the last code is success
 	Latency     [ops]Histogram     // from arrival to reply, in nanoseconds
 	Fsync       Histogram          // write and sync of a batch, in nanoseconds

@@ -60,6 +60,10 @@ func makeDataDirectory(t *testing.T, dir string) {
 	for i := range oldEvents {
 		p.call(&wire.AppendEvents{Stream: wire.StreamID(1 + i%2), Events: [][]byte{oldEvent(i), oldEvent(-i)}, Timestamps: wire.Some([]wire.Time{wire.Time(i), 7})})
 	}
+	for sealed := []string(nil); len(sealed) == 0; { // only where the directory is made anew
+		p.call(&wire.Ping{})
+		sealed, _ = filepath.Glob(filepath.Join(dir, "sealed-*.kbz"))
+	}
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}

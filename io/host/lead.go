@@ -212,6 +212,7 @@ func (l *leader) snapshot() admin.Snapshot {
 	s.BytesIn, s.BytesOut = l.h.server.Bytes()
 	s.Fsync = l.took.Load()
 	s.Recovery = l.h.Recovery
+	s.OldestEvent = time.Duration(l.machine.OldestAge())
 	s.Halted = l.machine.Halted() != nil
 	return s
 }

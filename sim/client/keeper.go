@@ -119,6 +119,30 @@ func (k *Keeper) Idle() bool {
 	return k.stopped || k.left == 0 && k.pending == nil && k.ending > len(k.streams)+1
 }
 
+// Removed returns the data of the events that are known to be gone: those of streams that are purged, and those that
+// retention has cut off. What was appended once more, after its key was forgotten, is gone when all of it is.
+func (k *Keeper) Removed() (purged, expired [][]byte) {
+	there := map[string]bool{}
+	for _, x := range k.streams {
+		for i, e := range x.events {
+			there[string(e.Data)] = there[string(e.Data)] || !x.purged && i >= x.oldest
+		}
+	}
+	for _, x := range k.streams {
+		for _, e := range x.events {
+			if there[string(e.Data)] {
+				continue
+			}
+			if x.purged {
+				purged = append(purged, e.Data)
+			} else {
+				expired = append(expired, e.Data)
+			}
+		}
+	}
+	return purged, expired
+}
+
 // Leave hangs up.
 func (k *Keeper) Leave() {
 	k.stopped = true
@@ -449,7 +473,7 @@ func (k *Keeper) drawAppend(x *kept) *deed {
 	b := &wire.AppendEvents{Stream: x.id, IdempotencyKey: wire.Some(wire.Key{byte(k.count), byte(k.count >> 8), 1})}
 	b.Timestamps.Set = true
 	for i := range 1 + r.N(min(3, k.config.MaxBatchEvents)) {
-		b.Events = append(b.Events, fmt.Appendf(nil, "%d.%d", k.count, i))
+		b.Events = append(b.Events, fmt.Appendf(nil, "%d.%d.%08x", k.count, i, uint32(r.Uint64()))) // to be found in files
 		b.Timestamps.Value = append(b.Timestamps.Value, k.clock-wire.Time(r.N(12))*k.day())
 	}
 	if r.N(3) == 0 && len(x.keys) > 0 {

@@ -42,6 +42,9 @@ type Config struct {
 	KeysPerStream int   `json:"keys_per_stream,omitempty"` // idempotency keys
 	KeyAge        int64 `json:"key_age,omitempty"`         // in nanoseconds
 	Keys          int   `json:"keys,omitempty"`            // of all streams
+	SealBlock     int   `json:"seal_block,omitempty"`      // in bytes; 0 seals nothing
+	MergeFiles    int   `json:"merge_files,omitempty"`     // sealed files that make one
+	Sweep         int64 `json:"sweep,omitempty"`           // within how long what was removed is in no file, in nanoseconds
 
 	Tenants int `json:"tenants"`
 	Streams int `json:"streams"` // of each tenant

@@ -8,6 +8,7 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
+	"github.com/kimberlitedb/kimberlite-go/sim/disk"
 	"github.com/kimberlitedb/kimberlite-go/sim/model"
 	"github.com/kimberlitedb/kimberlite-go/sim/trace"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -18,6 +19,7 @@ type history struct {
 	batches []batch // those that count, ascending
 	stored  seg.LSN // everything up to here is on stable storage
 	hashes  map[seg.LSN][sha256.Size]byte
+	sealed  []seg.Section // of sealed files, in sectors that the disk has lost
 }
 
 // batch is one batch of the log.
@@ -88,8 +90,8 @@ func (w *World) stored(upto seg.LSN) {
 // recovered checks what recovery made of the log, and what it says is lost.
 func (w *World) recovered(s *server, r *engine.Report) {
 	w.recoveries++
-	if len(r.Torn)+len(r.Holes)+len(r.BadSnapshot) > 0 {
-		w.trace.Add(trace.Record{Time: w.now, Kind: "report", A: uint64(r.LSN), Note: fmt.Sprintf("torn %v holes %v bad snapshots %v", r.Torn, r.Holes, r.BadSnapshot)})
+	if len(r.Torn)+len(r.Holes)+len(r.BadSnapshot)+len(r.BadSealed) > 0 {
+		w.trace.Add(trace.Record{Time: w.now, Kind: "report", A: uint64(r.LSN), Note: fmt.Sprintf("torn %v holes %v bad snapshots %v bad sealed %v", r.Torn, r.Holes, r.BadSnapshot, r.BadSealed)})
 	}
 	w.truncated(r)
 	for _, hole := range r.Holes {
@@ -241,6 +243,11 @@ func (w *World) damaged(st *model.Stream, o wire.Offset) bool {
 	if _, lost := st.LostAt(o); lost {
 		return true
 	}
+	for i := range w.history.sealed {
+		if s := &w.history.sealed[i]; s.Stream == st.ID && s.First <= o && o < s.Next {
+			return true
+		}
+	}
 	known := false
 	for i := range w.history.batches {
 		b := &w.history.batches[i]
@@ -255,13 +262,48 @@ func (w *World) damaged(st *model.Stream, o wire.Offset) bool {
 	return !known
 }
 
-// replay recovers a copy of the disk without its snapshots: that must give the same state.
+// sealedSections returns the indexes of all sealed files that can be read, by name.
+func (w *World) sealedSections() map[string]*seg.SealedIndex {
+	fs := w.disk.disk.Clone().Mount()
+	all := map[string]*seg.SealedIndex{}
+	names, _ := fs.List() // of a copy, which no fault reaches
+	for _, name := range names {
+		if number, ok := seg.SealedNumber(name); ok {
+			if x, err := seg.ReadSealedIndex(fs, w.store(), number); err == nil {
+				all[name] = x
+			} else if x, _, err := seg.RebuildIndex(fs, w.store(), number, seg.Summarize); err == nil {
+				all[name] = x
+			}
+		}
+	}
+	return all
+}
+
+// sealedLost notes what damage to a sealed file has taken.
+func (w *World) sealedLost(d disk.Damage, files map[string]*seg.SealedIndex) {
+	x := files[d.Name]
+	if x == nil {
+		return
+	}
+	for _, s := range x.Sections {
+		if b := s.Block; b >= 0 && x.Blocks[b].Offset < d.Off+d.Len && d.Off < x.Blocks[b].End() {
+			w.history.sealed = append(w.history.sealed, s)
+		}
+	}
+}
+
+// replay recovers a copy of the disk without its snapshots, or from the older one where the log does not reach back to its
+// first entry: that must give the same state.
 func (w *World) replay(s *server, want [sha256.Size]byte) {
 	copied := w.disk.disk.Clone()
 	fs := copied.Mount()
 	man, err := seg.ReadManifest(fs)
 	if err == nil {
-		man.Snapshots = nil
+		if man.First == 0 {
+			man.Snapshots = nil
+		} else {
+			man.Snapshots = man.Snapshots[1:]
+		}
 		err = seg.WriteManifest(fs, man)
 	}
 	if err != nil {
@@ -280,13 +322,16 @@ func (w *World) replay(s *server, want [sha256.Size]byte) {
 }
 
 // explains reports whether the disk's damage explains that recovery fails, for ever: the manifest is damaged, and was not
-// written anew since. What passes, such as a failed read, does not count.
+// written anew since, or every snapshot is that it names. What passes, such as a failed read, does not count.
 func (w *World) explains() bool {
-	if !w.disk.ruined(seg.ManifestName) {
+	if len(w.disk.disk.Ledger()) == 0 {
 		return false
 	}
-	_, err := seg.ReadManifest(w.disk.disk.Clone().Mount())
-	return err != nil
+	man, err := seg.ReadManifest(w.disk.disk.Clone().Mount())
+	if err != nil {
+		return w.disk.ruined(seg.ManifestName)
+	}
+	return man.First > 0 && !slices.ContainsFunc(man.Snapshots, func(s seg.SnapshotMark) bool { return !w.disk.ruined(seg.SnapshotName(s.LSN)) })
 }
 
 // bounded checks what waits for a connection.

@@ -199,6 +199,7 @@ func (w *World) finish() {
 	if err := s.leaks(); err != nil {
 		w.suite.Fail(check.Live, "at rest: %v", err)
 	}
+	w.erased()
 	for _, r := range w.readers {
 		for i, st := range r.tenant.Streams {
 			if !r.found[i] {

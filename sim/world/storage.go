@@ -2,6 +2,7 @@ package world
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -92,21 +93,28 @@ func (s *storage) tick() {
 	}
 }
 
-// damage damages a sector. Sectors of the log outnumber all others by far, so one time in four a snapshot is aimed at,
-// where there is one.
+// damage damages a sector. Sectors of the log outnumber all others by far, so one time in four a snapshot is aimed at, and
+// one time in four a sealed file, where there is one. Of two snapshots seldom both are damaged, since no database outlives
+// that.
 func (s *storage) damage(rand *rng.Rand, kind disk.DamageKind, name string) {
-	manifest, snapshot := rand.N(64) == 0, rand.N(4) == 0
-	isSnapshot := func(name string) bool { return strings.HasSuffix(name, ".kbs") }
+	rare, aim := rand.N(64) == 0, rand.N(4)
+	isSnapshot := func(name string) bool { return strings.HasSuffix(name, ".kbs") && (rare || !s.snapshotRuined()) }
+	isSealed := func(name string) bool { return strings.HasSuffix(name, ".kbz") }
+	sealed := s.w.sealedSections()
 	d, ok := disk.Damage{}, false
-	if snapshot {
+	switch aim {
+	case 0:
 		d, ok = s.disk.Rot(rand, kind, isSnapshot)
+	case 1:
+		d, ok = s.disk.Rot(rand, kind, isSealed)
 	}
 	if !ok {
 		d, ok = s.disk.Rot(rand, kind, func(name string) bool {
-			return strings.HasSuffix(name, ".seg") || isSnapshot(name) || (manifest && name == seg.ManifestName)
+			return strings.HasSuffix(name, ".seg") || isSnapshot(name) || isSealed(name) || (rare && name == seg.ManifestName)
 		})
 	}
 	if ok {
+		s.w.sealedLost(d, sealed)
 		s.w.in.Observe(name)
 		s.w.note(name+" "+d.Name, uint64(d.Off), uint64(d.Len), 0)
 	}
@@ -133,6 +141,12 @@ func (s *storage) faulty() bool {
 		}
 	}
 	return false
+}
+
+// snapshotRuined reports whether the ledger has damage to a snapshot that is still there.
+func (s *storage) snapshotRuined() bool {
+	names, _ := s.disk.Clone().Mount().List() // of a copy, which no fault reaches
+	return slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".kbs") && s.ruined(name) })
 }
 
 // ruined reports whether the ledger has damage to a file.

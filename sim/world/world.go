@@ -192,7 +192,7 @@ func (w *World) progress() {
 		}
 	case resting:
 		// Something may expire just then; it does not last.
-		if w.now > w.limit && (w.now > w.limit+restSpan || w.server == nil || !w.server.opened || w.server.leaks() == nil) {
+		if over := w.now - w.limit; over > restSpan+w.plan.Config.Sweep || over > 0 && (w.server == nil || !w.server.opened || w.swept() && w.server.leaks() == nil) {
 			w.finish()
 		}
 	}
@@ -365,6 +365,7 @@ func (w *World) engineConfig() engine.Config {
 		c.RetentionDay, c.RetentionGrain = wire.Span(p.Day), wire.Span(p.Grain)
 		c.KeysPerStream, c.KeyAge, c.Keys = p.KeysPerStream, wire.Span(p.KeyAge), p.Keys
 	}
+	c.SealBlock, c.MergeFiles, c.MaxSealed, c.SweepInterval = p.SealBlock, max(2, p.MergeFiles), 1<<20, wire.Span(max(1, p.Sweep))
 	c.Probe = func(x engine.Probe) { w.probes[x]++ }
 	return c
 }

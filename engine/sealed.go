@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"sort"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// A stream's oldest events are in sealed files, and those behind them in the log, which its index covers. What a sealed
+// file holds of a stream is in sections, by offset.
+
+// unsealed returns the first offset of a stream that is in the log.
+func (s *stream) unsealed() wire.Offset {
+	if len(s.index) > 0 {
+		return s.index[0].first
+	}
+	return s.head
+}
+
+// unsealedBefore returns the bytes of event data before that offset, over the stream's whole life.
+func (s *stream) unsealedBefore() uint64 {
+	if len(s.index) > 0 {
+		return s.index[0].before
+	}
+	return s.bytes
+}
+
+// sealedKey says under which key a stream's events are in sealed files.
+func (s *stream) sealedKey() seg.Key {
+	if s.system() {
+		return seg.Key{Tenant: s.tenant.id} // they are part of acts
+	}
+	return seg.Key{Tenant: s.tenant.id, Stream: s.id}
+}
+
+// sections calls visit with the sections that hold events of a stream from an offset on, in order, until it returns false.
+func (l *layout) sections(s *stream, from wire.Offset, visit func(*seg.SealedIndex, *seg.Section) bool) {
+	key := s.sealedKey()
+	for _, x := range l.sealed {
+		if x == nil {
+			continue
+		}
+		list := x.Of(key)
+		for i := sort.Search(len(list), func(i int) bool { return list[i].Next > from }); i < len(list); i++ {
+			if list[i].Events > 0 && !visit(x, &list[i]) {
+				return
+			}
+		}
+	}
+}
+
+// piece is a section of a sealed file, for a job.
+type piece struct {
+	number uint64
+	block  seg.SealedBlock
+	*seg.Section
+}
+
+// maxPieces bounds what one job reads.
+const maxPieces = 1 << 10
+
+// forward returns the sections with which a read goes on.
+func (l *layout) forward(rd *read) (list []piece) {
+	data := uint64(0)
+	l.sections(rd.stream, rd.next, func(x *seg.SealedIndex, s *seg.Section) bool {
+		if s.Lost() || s.First >= rd.end {
+			return false
+		}
+		list = append(list, piece{x.Number, x.Blocks[s.Block], s})
+		data += uint64(s.Data)
+		return (data-uint64(list[0].Data) < rd.maxData || rd.seeking) && len(list) < maxPieces
+	})
+	return list
+}
+
+// backward returns the sections with which a backward read goes on, the newest first.
+func (l *layout) backward(rd *read) (list []piece) {
+	key := rd.stream.sealedKey()
+	data := uint64(0)
+	for i := len(l.sealed) - 1; i >= 0; i-- {
+		x := l.sealed[i]
+		if x == nil {
+			continue
+		}
+		of := x.Of(key)
+		for k := sort.Search(len(of), func(k int) bool { return of[k].Events > 0 && of[k].First > rd.next }) - 1; k >= 0; k-- {
+			switch s := &of[k]; {
+			case s.Events == 0:
+			case s.Lost() || s.Next <= rd.low:
+				return list
+			default:
+				list = append(list, piece{x.Number, x.Blocks[s.Block], s})
+				data += uint64(s.Data)
+				if data-uint64(list[0].Data) >= rd.maxData || len(list) == maxPieces {
+					return list
+				}
+			}
+		}
+	}
+	return list
+}
+
+// readSealed starts a job that reads from sealed files, or ends the read where they do not hold what comes next.
+func (m *Machine) readSealed(rd *read, fx []Effect) []Effect {
+	of := m.layout.forward
+	if rd.back {
+		of = m.layout.backward
+	}
+	list := of(rd)
+	if len(list) == 0 || rd.sought == wire.Some(rd.next) { // a job has looked there, and found nothing
+		return m.readMissed(rd, fx)
+	}
+	if m.waits(rd) {
+		return fx
+	}
+	rd.sought = wire.Some(rd.next)
+	m.cfg.hit(ProbeReadSealed)
+	return m.readBy(rd, sealedJob{store: m.store, pieces: list, sel: rd.selection, from: rd.searched}, fx)
+}
+
+// sealedJob reads events from sealed files.
+type sealedJob struct {
+	store  seg.StoreID
+	pieces []piece
+	sel    selection
+	from   seg.Address // where the read goes on in the log
+}
+
+// Run takes what it can. It goes on behind damage, and the selection takes nothing from there.
+func (j sealedJob) Run(fs seg.Files) any {
+	result := readResult{sel: j.sel, upto: j.from}
+	r, err := seg.NewSealedReader(fs, j.store)
+	if err != nil {
+		result.trouble = err
+		return result
+	}
+	defer r.Close()
+	for _, x := range j.pieces {
+		if result.sel.done() || result.trouble != nil {
+			break
+		}
+		var p []byte
+		if p, result.trouble = r.Read(x.number, x.block, nil); result.trouble == nil {
+			result.trouble = result.sel.take(seg.NewWalker(seg.Geometry{Align: 1}, j.store, p[x.Start:x.Start+x.Length], 0, true))
+		}
+	}
+	return result
+}
+
+// seekSealed moves a read to where sealed files say that an event may be whose time is at or after an instant. It
+// returns false where all that they hold from there on is older.
+func (m *Machine) seekSealed(rd *read) (found bool) {
+	s := rd.stream
+	rest := uint64(0) // bytes of event data from the place on
+	m.layout.sections(s, rd.next, func(_ *seg.SealedIndex, x *seg.Section) bool {
+		if x.First >= s.unsealed() {
+			return false
+		}
+		if !found && x.MaxTime >= rd.since {
+			found, rd.next = true, x.First
+		}
+		if found {
+			rest += uint64(x.Data)
+		}
+		return true
+	})
+	if found {
+		rd.passed = s.unsealedBefore() - min(rest, s.unsealedBefore())
+	}
+	return found
+}
