@@ -42,5 +42,5 @@ var (
 	ErrExist    = errors.New("file exists")
 	ErrNotExist = errors.New("no such file")
 	ErrNoSpace  = errors.New("no space left on device")
-	ErrCrashed  = errors.New("process crashed") // the simulator's: the process that held this value is gone
+	ErrCrashed  = errors.New("process crashed") // the process that held this value is gone, or is about to be
 )

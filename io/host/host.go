@@ -338,10 +338,10 @@ func (h *Host) commit(f flight) engine.Command {
 	return engine.Synced{Upto: f.sync.Upto}
 }
 
-// runJob runs a job on a goroutine of its own. The machine bounds how many there are.
+// runJob runs a job on a goroutine of its own. The machine bounds how many there are. When the host closes, it is cut short.
 func (h *Host) runJob(j *engine.StartJob) {
 	h.wg.Go(func() {
-		h.post(event{kind: done, done: engine.JobDone{Job: j.Job, Result: j.Run.Run(h.dir)}})
+		h.post(event{kind: done, done: engine.JobDone{Job: j.Job, Result: j.Run.Run(files{h.dir, h.quit})}})
 	})
 }
 
