@@ -41,7 +41,7 @@ func (x *bench) step(c engine.Command) {
 	x.now.Wall += 1000
 	x.fx = x.m.Step(x.now, c, x.fx[:0])
 	var upto seg.LSN
-	var job *engine.StartJob
+	var jobs []*engine.StartJob
 	for _, e := range x.fx {
 		switch e := e.(type) {
 		case *engine.Write:
@@ -51,13 +51,13 @@ func (x *bench) step(c engine.Command) {
 		case *engine.Reply:
 			x.last = e.Msg.Body
 		case *engine.StartJob:
-			job = e
+			jobs = append(jobs, e)
 		}
 	}
 	if upto > 0 {
 		x.step(engine.Synced{Upto: upto})
 	}
-	if job != nil {
+	for _, job := range jobs {
 		x.step(engine.JobDone{Job: job.Job, Result: job.Run.Run(x.files())})
 	}
 }
