@@ -16,7 +16,7 @@ import (
 // CheckReport says what a check of a data directory found.
 type CheckReport struct {
 	Findings []Finding
-	Kept     []string // files in which recoveries have kept unfinished writes
+	Kept     []string // files in which recoveries have kept unfinished writes, and repairs what they replaced
 
 	LSN        seg.LSN // of the last entry
 	Segments   int
@@ -138,7 +138,7 @@ func (c *checker) files() (err error) {
 		case name == seg.SegmentName(c.last+1)+seg.TempSuffix: // is always being made
 		case c.r.man.Leftover(name):
 			c.add(Finding{Kind: Leftover, Where: []Damage{c.file(name)}})
-		case strings.HasPrefix(name, seg.TornPrefix):
+		case strings.HasPrefix(name, seg.TornPrefix), strings.HasPrefix(name, seg.KeptPrefix):
 			c.report.Kept = append(c.report.Kept, name)
 		}
 	}

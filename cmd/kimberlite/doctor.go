@@ -14,27 +14,64 @@ import (
 
 func newDoctor(a *app) *cobra.Command {
 	var data string
+	var repair, yes bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check a data directory that no server uses",
-		Long: `Check a data directory that no server uses, from the log's first entry to its last: every entry and every event against
-its checksum, and every snapshot against the log. Nothing is changed.
+		Long: `Check a data directory that no server uses, sealed files and log: every entry and every event against its
+checksum, and every snapshot against the log. Nothing is changed.
+
+With --repair, what can be set right is planned and printed: a manifest that is damaged or gone is made anew from the files
+that are there, and a sealed file whose index is damaged from its blocks. With --yes too, the plan is carried out and the
+directory checked again. Nothing is deleted: what is replaced is kept in files kept-*. Copy the directory first.
 
 The exit code is 0 where all is well, or where the next start of a server sets right what a crash has left, and 1 where
 something is damaged.`,
 		Example: `  kimberlite doctor --data /var/lib/kimberlite
-  kimberlite doctor -o json | jq .findings`,
+  kimberlite doctor -o json | jq .findings
+  kimberlite doctor --data /var/lib/kimberlite --repair`,
 		Args: args(cobra.NoArgs),
 	}
 	cmd.Flags().StringVar(&data, "data", "kimberlite-data", "data directory")
+	cmd.Flags().BoolVar(&repair, "repair", false, "plan what can be set right")
+	cmd.Flags().BoolVar(&yes, "yes", false, "carry the plan out")
 	cmd.Flags().VarP(&a.format, "output", "o", "what to print: table or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if a.format != formatTable && a.format != formatJSON {
 			return usage(cmd, errors.New("doctor prints table or json"))
 		}
+		switch {
+		case yes && !repair:
+			return usage(cmd, errors.New("--yes belongs to --repair"))
+		case repair:
+			return a.repair(data, yes)
+		}
 		return a.doctor(data)
 	}
 	return cmd
+}
+
+// repair prints what can be set right, and does it where told to.
+func (a *app) repair(data string, yes bool) error {
+	plan, err := host.PlanRepair(data)
+	if err != nil {
+		return &failure{fmt.Errorf("repair %s: %w", data, err), exitFailed, "put what is damaged back from a copy of the data directory"}
+	}
+	if len(plan.Steps) == 0 {
+		fmt.Fprintln(a.stdout, "nothing can be set right by a repair; doctor without --repair says what is damaged")
+		return nil
+	}
+	for i, s := range plan.Steps {
+		fmt.Fprintf(a.stdout, "%d. %s\n", i+1, s.Does)
+	}
+	if !yes {
+		return &failure{errors.New("nothing is changed"), exitFailed, "copy the directory, and carry the plan out with --repair --yes"}
+	}
+	if err := host.Repair(data); err != nil {
+		return &failure{fmt.Errorf("repair %s: %w", data, err), exitFailed, "run it again when that is set right"}
+	}
+	fmt.Fprintln(a.stdout, "done")
+	return a.doctor(data)
 }
 
 func (a *app) doctor(data string) error {
@@ -123,7 +160,7 @@ func printReport(w io.Writer, r *engine.CheckReport) error {
 		b.WriteByte('\n')
 	}
 	if len(r.Kept) > 0 {
-		fmt.Fprintf(&b, "%d unfinished writes of earlier crashes are kept, in files torn-*.bin; they may be deleted\n", len(r.Kept))
+		fmt.Fprintf(&b, "%d files torn-*.bin and kept-* hold unfinished writes of earlier crashes, damaged pieces of the log, and what repairs have replaced; they may be deleted\n", len(r.Kept))
 	}
 	fmt.Fprintf(&b, "checked %d segments, %d sealed files (%d bytes) and %d snapshots up to entry %d: %d entries in %d batches (%d bytes), %d events (%d bytes) in %d streams of %d tenants\n",
 		r.Segments, r.Sealed, r.SealedSize, r.Snapshots, r.LSN, r.Entries, r.Batches, r.LogBytes, r.Events, r.EventBytes, r.Streams, r.Tenants)

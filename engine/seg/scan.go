@@ -261,13 +261,46 @@ func copyAside(fs Files, segment File, geo Geometry, e Extent) error {
 	return writeFile(fs, name, func(f File) error { return copyBlocks(f, segment, geo, from, from+int64(e.End-e.Start)) })
 }
 
-// RemoveTorn removes durably all that was set aside.
+// KeptPrefix begins the names of files that a repair has kept.
+const KeptPrefix = "kept-"
+
+// KeepAside copies a file durably to one whose name says that it is kept, what cannot be read of it as zeros.
+func KeepAside(fs Files, name string) error {
+	src, err := fs.Open(name)
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	defer src.Close()
+	size, err := src.Size()
+	if err == nil {
+		err = writeFile(fs, KeptPrefix+name, func(f File) error {
+			for off := int64(0); off < size; off += searchPiece {
+				p := make([]byte, min(searchPiece, size-off))
+				if err := readHoles(src, p, off); err != nil {
+					return err
+				}
+				if _, err := f.WriteAt(p, off); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	return nil
+}
+
+// RemoveTorn removes durably all that was set aside or kept.
 func RemoveTorn(fs Files) error {
 	names, err := fs.List()
 	if err != nil {
 		return fmt.Errorf("list data directory: %w", err)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, TornPrefix) })
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(name, TornPrefix) && !strings.HasPrefix(name, KeptPrefix)
+	})
 	if len(names) == 0 {
 		return nil
 	}

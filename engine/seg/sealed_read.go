@@ -104,6 +104,22 @@ func (f *sealedFile) trailer() (SealedInfo, error) {
 	return parseTrailer(p, f.size, f.id, f.number)
 }
 
+// ReadSealedHead returns the header of a sealed file, or what its trailer says where that is damaged.
+func ReadSealedHead(fs Files, id StoreID, number uint64) (SealedHead, error) {
+	f, err := openSealed(fs, id, number)
+	if err != nil {
+		return SealedHead{}, fmt.Errorf("open %s: %w", SealedName(number), err)
+	}
+	defer f.file.Close()
+	h, err := f.header()
+	if err != nil && !final(err) {
+		var info SealedInfo
+		info, err = f.trailer()
+		h = info.SealedHead
+	}
+	return h, err
+}
+
 // ReadSealedIndex returns the index of a sealed file. It returns ErrDamaged where trailer or index are damaged; then
 // RebuildIndex may help. The blocks it does not look at.
 func ReadSealedIndex(fs Files, id StoreID, number uint64) (*SealedIndex, error) {

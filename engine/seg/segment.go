@@ -180,6 +180,28 @@ func checkSegmentHeader(p []byte, geo Geometry, id StoreID, number uint64) error
 	return nil
 }
 
+// SegmentHead returns what a segment's header block says of the directory that it belongs to.
+func SegmentHead(fs Files, number uint64) (StoreID, Geometry, error) {
+	f, err := fs.Open(SegmentName(number))
+	if err != nil {
+		return 0, Geometry{}, fmt.Errorf("open %s: %w", SegmentName(number), err)
+	}
+	defer f.Close()
+	p := make([]byte, segmentHeaderSize)
+	if err := readStubborn(f, p, 0); err != nil {
+		return 0, Geometry{}, fmt.Errorf("read %s: %w", SegmentName(number), err)
+	}
+	geo := Geometry{Align: int(binary.LittleEndian.Uint32(p[28:])), SegmentSize: int64(binary.LittleEndian.Uint64(p[32:]))}
+	id := StoreID(binary.LittleEndian.Uint64(p[12:]))
+	if err := checkSegmentHeader(p, geo, id, number); err != nil {
+		return 0, Geometry{}, fmt.Errorf("read %s: %w", SegmentName(number), err)
+	}
+	if !geo.valid() {
+		return 0, Geometry{}, fmt.Errorf("read %s: %w", SegmentName(number), ErrDamaged)
+	}
+	return id, geo, nil
+}
+
 // CheckSegment verifies a segment's header block. Damage to it loses nothing.
 func CheckSegment(fs Files, m Manifest, number uint64) error {
 	f, err := fs.Open(SegmentName(number))

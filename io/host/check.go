@@ -17,3 +17,26 @@ func Check(dir string) (*engine.CheckReport, error) {
 	report, err := engine.Check(d, engine.DefaultConfig())
 	return report, errors.Join(err, d.Close())
 }
+
+// PlanRepair says what can be set right in a data directory that no server uses, and changes nothing.
+func PlanRepair(dir string) (*engine.RepairPlan, error) {
+	d, err := disk.OpenReadOnly(dir)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := engine.PlanRepair(d, engine.DefaultConfig())
+	return plan, errors.Join(err, d.Close())
+}
+
+// Repair plans, and carries the plan out.
+func Repair(dir string) error {
+	d, err := disk.Open(dir)
+	if err != nil {
+		return err
+	}
+	plan, err := engine.PlanRepair(d, engine.DefaultConfig())
+	if err == nil {
+		err = plan.Apply(d)
+	}
+	return errors.Join(err, d.Close())
+}
