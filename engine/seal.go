@@ -17,11 +17,16 @@ import (
 type sealing struct {
 	running bool      // a job makes a sealed file
 	retryAt wire.Time // monotonic, after a failure
+	failed  int       // times in a row
 	damaged []uint64  // sealed files that cannot be merged without losing what a repair could still find
 }
 
-// sealRetry is how long the machine waits after a failure before it tries again.
-const sealRetry = Second
+// sealRetry is how long the machine waits after a failure before it tries again: twice as long each time, up to sealRest,
+// since each try reads and compresses a segment.
+const (
+	sealRetry = Second
+	sealRest  = 16 * Second
+)
 
 // maintain starts what is to be done next to the files of the data directory.
 func (m *Machine) maintain(fx []Effect) []Effect {
@@ -214,6 +219,7 @@ func (m *Machine) sealDone(r sealResult, fx []Effect) []Effect {
 	if r.err != nil {
 		return m.sealFailed(r.sealed, fx)
 	}
+	m.sealing.failed = 0
 	m.cfg.hit(ProbeSealed)
 	m.stats.Sealed++
 	return m.change(change{
@@ -241,8 +247,10 @@ func (r *sealed) mark() seg.SealedMark {
 
 func (m *Machine) sealFailed(r sealed, fx []Effect) []Effect {
 	m.cfg.hit(ProbeSealFailed)
-	m.sealing.running, m.sealing.retryAt = false, m.clock.mono+wire.Time(sealRetry)
-	m.sealing.damaged = append(m.sealing.damaged, r.damaged...)
+	s := &m.sealing
+	s.running, s.retryAt = false, m.clock.mono+wire.Time(min(sealRetry<<s.failed, sealRest))
+	s.failed = min(s.failed+1, 10)
+	s.damaged = append(s.damaged, r.damaged...)
 	return fx
 }
 
@@ -319,6 +327,7 @@ func (m *Machine) mergeDone(r mergeResult, fx []Effect) []Effect {
 	if r.err != nil {
 		return m.sealFailed(r.sealed, fx)
 	}
+	m.sealing.failed = 0
 	m.cfg.hit(ProbeMerged)
 	m.stats.Merges++
 	place := func(marks []seg.SealedMark) (from, to int) {

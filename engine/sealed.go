@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"sort"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -136,14 +137,20 @@ func (j sealedJob) Run(fs seg.Files) any {
 		return result
 	}
 	defer r.Close()
+	var buf []byte
 	for _, x := range j.pieces {
 		if result.sel.done() || result.trouble != nil {
 			break
 		}
 		var p []byte
-		if p, result.trouble = r.Read(x.number, x.block, nil); result.trouble == nil {
-			result.trouble = result.sel.take(seg.NewWalker(seg.Geometry{Align: 1}, j.store, p[x.Start:x.Start+x.Length], 0, true))
+		if p, result.trouble = r.Read(x.number, x.block, buf); result.trouble != nil {
+			break
 		}
+		part := p[x.Start : x.Start+x.Length]
+		if buf = nil; 2*len(part) < len(p) { // a few events must not keep a block in memory that others fill
+			buf, part = p, bytes.Clone(part)
+		}
+		result.trouble = result.sel.take(seg.NewWalker(seg.Geometry{Align: 1}, j.store, part, 0, true))
 	}
 	return result
 }

@@ -474,7 +474,7 @@ func (k *Keeper) drawAppend(x *kept) *deed {
 	b.Timestamps.Set = true
 	for i := range 1 + r.N(min(3, k.config.MaxBatchEvents)) {
 		b.Events = append(b.Events, fmt.Appendf(nil, "%d.%d.%08x", k.count, i, uint32(r.Uint64()))) // to be found in files
-		b.Timestamps.Value = append(b.Timestamps.Value, k.clock-wire.Time(r.N(12))*k.day())
+		b.Timestamps.Value = append(b.Timestamps.Value, k.drawTime(x))
 	}
 	if r.N(3) == 0 && len(x.keys) > 0 {
 		old := x.keys[r.N(len(x.keys))]
@@ -492,6 +492,15 @@ func (k *Keeper) drawAppend(x *kept) *deed {
 		d.follow = b
 	}
 	return d
+}
+
+// drawTime draws an event time: so many days ago, or one that expires when retention sees the clock next, or then.
+func (k *Keeper) drawTime(x *kept) wire.Time {
+	r := k.rand
+	if grain := wire.Time(k.config.Grain); x.days.Set && r.N(3) == 0 {
+		return (k.clock/grain+wire.Time(r.N(4)))*grain - wire.Time(x.days.Value)*k.day()
+	}
+	return k.clock - wire.Time(r.N(12))*k.day()
 }
 
 func (k *Keeper) drawRead(x *kept) *deed {
