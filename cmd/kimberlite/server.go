@@ -13,6 +13,7 @@ import (
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/io/host"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/spf13/cobra"
 )
 
@@ -24,6 +25,7 @@ type serverFlags struct {
 	admin     string
 	insecure  bool
 	readyFile string
+	sweep     time.Duration
 }
 
 func (o *serverFlags) register(cmd *cobra.Command) {
@@ -32,6 +34,7 @@ func (o *serverFlags) register(cmd *cobra.Command) {
 	f.StringVar(&o.listen, "listen", defaultAddr, "address to serve on; port 0 takes a free one")
 	f.StringVar(&o.admin, "admin", "127.0.0.1:5645", "address of /livez, /readyz and /metrics; empty for none")
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses that other machines reach, although nothing is authenticated or encrypted")
+	f.DurationVar(&o.sweep, "sweep-interval", 24*time.Hour, "within how long what retention or a purge has removed is in no file any more, at least 1s")
 	f.StringVar(&o.readyFile, "ready-file", "", "write the address to this file once the server takes requests")
 }
 
@@ -40,8 +43,12 @@ func (a *app) serve(cmd *cobra.Command, o *serverFlags) error {
 	if err := errors.Join(o.guard("--listen", o.listen), o.guard("--admin", o.admin)); err != nil {
 		return &failure{err, exitUsage, "listen on 127.0.0.1 and let a tunnel carry it, or accept the risk with --insecure"}
 	}
+	if o.sweep < time.Second {
+		return usage(cmd, fmt.Errorf("--sweep-interval %s is too short: give at least 1s", o.sweep))
+	}
 	cfg := host.DefaultConfig(o.data)
 	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Version = o.listen, o.admin, o.dev, version()
+	cfg.Engine.SweepInterval = wire.Span(o.sweep)
 	cfg.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
 	h, err := host.Start(cfg)
 	if err != nil {
