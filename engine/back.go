@@ -17,7 +17,7 @@ func (m *Machine) readBack(rd *read, fx []Effect) []Effect {
 	if rd.next = min(rd.next, rd.end-1); rd.end == 0 || rd.next < rd.low || rd.low == rd.end {
 		return m.readNothing(rd, fx)
 	}
-	if rd.next < rd.stream.unsealed() {
+	if rd.next < m.unsealed(rd.stream) {
 		return m.readBackDone(rd, fx)
 	}
 	index := rd.stream.index
@@ -61,7 +61,7 @@ func (m *Machine) readBackDone(rd *read, fx []Effect) []Effect {
 	if lost, ok := rd.stream.lostAt(rd.next); ok {
 		return m.readStopped(rd, fx, "events %d to %d are lost: the log is damaged there", lost.from, lost.to-1)
 	}
-	if rd.next < rd.stream.unsealed() {
+	if rd.next < m.unsealed(rd.stream) {
 		return m.readSealed(rd, fx)
 	}
 	return m.readMissed(rd, fx)

@@ -232,6 +232,7 @@ func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.endBatch(fx)
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
+	m.shedSome()
 	return m.maintain(fx)
 }
 

@@ -153,7 +153,7 @@ func (m *Machine) readOn(rd *read, fx []Effect) []Effect {
 		} else if ok {
 			return m.readStopped(rd, fx, "events %d to %d are lost: the log is damaged there; read on from %d", lost.from, lost.to-1, lost.to)
 		}
-		if rd.next < rd.stream.unsealed() {
+		if rd.next < m.unsealed(rd.stream) {
 			return m.readSealed(rd, fx)
 		}
 		before := rd.next

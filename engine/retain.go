@@ -300,7 +300,7 @@ func (s *state) applyTrim(r *seg.Record) error {
 func (m *Machine) seek(rd *read, since wire.Time) {
 	s := rd.stream
 	rd.seeking, rd.since = true, since
-	if rd.next < s.unsealed() && m.seekSealed(rd) {
+	if rd.next < m.unsealed(s) && m.seekSealed(rd) {
 		return
 	}
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].latest >= since })

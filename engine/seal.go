@@ -18,7 +18,9 @@ type sealing struct {
 	running bool      // a job makes a sealed file
 	retryAt wire.Time // monotonic, after a failure
 	failed  int       // times in a row
-	damaged []uint64  // sealed files that cannot be merged without losing what a repair could still find
+	shed    place     // how far indexes have let go of what is sealed
+	alive   *survivors
+	damaged []uint64 // sealed files that cannot be merged without losing what a repair could still find
 }
 
 // sealRetry is how long the machine waits after a failure before it tries again: twice as long each time, up to sealRest,
@@ -60,34 +62,43 @@ func (m *Machine) needed() uint64 {
 
 // survivors says what is left of every stream: its oldest offset. It is what was durable when a job began; what has been
 // removed since then is left out another time.
-type survivors []survivor
+type survivors struct {
+	list []survivor    // ascending
+	last wire.StreamID // the greatest id then: all of a later stream is left
+	asOf seg.LSN       // the last removal then
+}
 
 type survivor struct {
 	seg.Key
 	oldest wire.Offset
 }
 
-func (m *Machine) survivors() survivors {
-	list := make(survivors, 0, len(m.state.streams))
+// survivors returns what is left. It is looked for anew only when something has been removed.
+func (m *Machine) survivors() *survivors {
+	if v := m.sealing.alive; v != nil && v.asOf == m.state.removed {
+		return v
+	}
+	v := &survivors{list: make([]survivor, 0, len(m.state.streams)), last: m.state.lastStream, asOf: m.state.removed}
 	for _, t := range m.state.order {
 		for _, s := range t.streams {
-			list = append(list, survivor{seg.Key{Tenant: t.id, Stream: s.id}, s.oldest})
+			v.list = append(v.list, survivor{seg.Key{Tenant: t.id, Stream: s.id}, s.oldest})
 		}
 	}
-	return list
+	m.sealing.alive = v
+	return v
 }
 
 // oldest returns the oldest offset of a stream, and false where the stream is no more.
-func (v survivors) oldest(k seg.Key) (wire.Offset, bool) {
-	i := sort.Search(len(v), func(i int) bool { return v[i].Compare(k) >= 0 })
-	if i == len(v) || v[i].Key != k {
-		return 0, false
+func (v *survivors) oldest(k seg.Key) (wire.Offset, bool) {
+	i := sort.Search(len(v.list), func(i int) bool { return v.list[i].Compare(k) >= 0 })
+	if i == len(v.list) || v.list[i].Key != k {
+		return 0, k.Stream > v.last
 	}
-	return v[i].oldest, true
+	return v.list[i].oldest, true
 }
 
 // judge says what becomes of a section. Acts stay for ever.
-func (v survivors) judge(s *seg.Section) seg.Verdict {
+func (v *survivors) judge(s *seg.Section) seg.Verdict {
 	if s.Stream == 0 {
 		return seg.Keep
 	}
@@ -102,7 +113,7 @@ func (v survivors) judge(s *seg.Section) seg.Verdict {
 }
 
 // sift returns what is left of a record. Entries outside the tenants' logs have done what they are for.
-func (v survivors) sift(r *seg.Record, raw []byte) []byte {
+func (v *survivors) sift(r *seg.Record, raw []byte) []byte {
 	if r.Kind.Act() {
 		return raw
 	}
@@ -141,7 +152,7 @@ func load(fs seg.Files, info seg.SealedInfo) sealed {
 type sealJob struct {
 	man   seg.Manifest
 	head  seg.SealedHead // its last LSN is found by the job
-	alive survivors
+	alive *survivors
 }
 
 type sealResult struct{ sealed }
@@ -236,7 +247,6 @@ func (m *Machine) sealDone(r sealResult, fx []Effect) []Effect {
 				m.layout.sealed = append(m.layout.sealed, r.index)
 				m.stats.SealedBytes += uint64(r.info.Size)
 			}
-			m.state.shed(m.geo.Address(m.layout.man.First, 0))
 		},
 	}, fx)
 }
@@ -254,23 +264,11 @@ func (m *Machine) sealFailed(r sealed, fx []Effect) []Effect {
 	return fx
 }
 
-// shed drops the part of every index that lies before an address: it is sealed.
-func (s *state) shed(from seg.Address) {
-	for _, t := range s.order {
-		for _, x := range t.streams {
-			n := sort.Search(len(x.index), func(i int) bool { return x.index[i].at.Start >= from })
-			if n > 0 {
-				x.index = append([]entry(nil), x.index[n:]...)
-			}
-		}
-	}
-}
-
 // mergeJob merges sealed files that follow each other into one.
 type mergeJob struct {
 	inputs []*seg.SealedIndex
 	head   seg.SealedHead
-	alive  survivors
+	alive  *survivors
 	lossy  bool // go on without what is damaged
 }
 

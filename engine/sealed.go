@@ -11,6 +11,53 @@ import (
 // A stream's oldest events are in sealed files, and those behind them in the log, which its index covers. What a sealed
 // file holds of a stream is in sections, by offset.
 
+// unsealed is stream.unsealed, once the stream's index has let go of what is sealed by now. Whoever uses the index of a
+// stream has called it before, in the same step.
+func (m *Machine) unsealed(s *stream) wire.Offset {
+	s.shed(m.geo.Address(m.layout.man.First, 0))
+	return s.unsealed()
+}
+
+// shed drops the part of the index that lies before an address: it is sealed.
+func (s *stream) shed(from seg.Address) {
+	if n := sort.Search(len(s.index), func(i int) bool { return s.index[i].at.Start >= from }); n > 0 {
+		s.index = append([]entry(nil), s.index[n:]...)
+	}
+}
+
+// shed has every stream do so.
+func (s *state) shed(from seg.Address) {
+	for _, t := range s.order {
+		for _, x := range t.streams {
+			x.shed(from)
+		}
+	}
+}
+
+// shedAtOnce is how many streams a tick looks at, so that it holds nobody up for long.
+const shedAtOnce = 2000
+
+// shedSome lets some streams that nobody reads let go of what is sealed, for the memory's sake.
+func (m *Machine) shedSome() {
+	from := m.geo.Address(m.layout.man.First, 0)
+	for range shedAtOnce {
+		s := &m.sealing.shed
+		if s.tenant == len(m.state.order) {
+			*s = place{}
+			return
+		}
+		if t := m.state.order[s.tenant]; s.stream < len(t.streams) {
+			t.streams[s.stream].shed(from)
+			s.stream++
+		} else {
+			*s = place{tenant: s.tenant + 1}
+		}
+	}
+}
+
+// place is where a walk over all streams has got. One that is passed over since others went or came waits for the next.
+type place struct{ tenant, stream int }
+
 // unsealed returns the first offset of a stream that is in the log.
 func (s *stream) unsealed() wire.Offset {
 	if len(s.index) > 0 {

@@ -514,6 +514,9 @@ func (k *Keeper) drawRead(x *kept) *deed {
 	}
 	if r.N(3) == 0 {
 		b.FromTimestamp = wire.Some(k.clock - wire.Time(r.N(12))*k.day())
+		if len(x.events) > 0 && r.Coin() {
+			b.FromTimestamp.Value = x.events[r.N(len(x.events))].Timestamp
+		}
 	}
 	return &deed{x: x, body: b}
 }

@@ -67,7 +67,11 @@ func (w *World) keep(at seg.Address, p []byte) {
 		if err != nil || !ok {
 			break
 		}
-		b.records = append(b.records, record{r.LSN, r.Tenant, r.Stream, r.First, r.Count})
+		x := record{lsn: r.LSN, tenant: r.Tenant, stream: r.Stream}
+		if r.Kind == seg.KindAppend { // the event of an act is in another stream
+			x.first, x.count = r.First, r.Count
+		}
+		b.records = append(b.records, x)
 	}
 	w.history.batches = append(w.history.batches, b)
 }
