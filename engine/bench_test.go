@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -23,7 +25,7 @@ type bench struct {
 func newBench(b *testing.B) *bench {
 	b.Helper()
 	cfg := engine.DefaultConfig()
-	cfg.Dev, cfg.Cache = true, 64<<20
+	cfg.Dev, cfg.Cache, cfg.SealBlock = true, 64<<20, 0
 	fs := disk.New(4096).Mount()
 	m, _, err := engine.Open(fs, cfg)
 	if err != nil {
@@ -195,5 +197,35 @@ func fill(b *testing.B, fs seg.Files, cfg engine.Config, events int) {
 		if i%1000 == 999 {
 			x.step(engine.EndBatch{})
 		}
+	}
+}
+
+// All events of 100,000 streams expire at once: what the machine's ticks take to cut them off, together and at most.
+func BenchmarkExpire100K(b *testing.B) {
+	const streams = 100_000
+	for range b.N {
+		b.StopTimer()
+		x := newBench(b)
+		for i := range streams {
+			x.request(&wire.CreateStream{Name: fmt.Sprintf("s%d", i), RetentionDays: wire.Some(uint32(1))})
+			x.request(&wire.AppendEvents{Stream: wire.StreamID(2 + i), Events: [][]byte{make([]byte, 256)}})
+			if i%1000 == 999 {
+				x.step(engine.EndBatch{})
+			}
+		}
+		x.now.Wall += wire.Time(25 * engine.Hour)
+		x.now.Mono += wire.Time(25 * engine.Hour)
+		b.StartTimer()
+		var total, most time.Duration
+		ticks := 0
+		for x.m.Stats().Trims < streams {
+			began := time.Now()
+			x.step(engine.Tick{})
+			took := time.Since(began)
+			total, most, ticks = total+took, max(most, took), ticks+1
+		}
+		b.ReportMetric(float64(total.Milliseconds()), "ms")
+		b.ReportMetric(float64(most.Microseconds()), "us-at-most")
+		b.ReportMetric(float64(ticks), "ticks")
 	}
 }

@@ -155,7 +155,7 @@ func (m *Machine) overdue(s *stream, now wire.Time) bool {
 }
 
 // expireAtOnce is how many streams a tick looks at, so that it holds nobody up for long.
-const expireAtOnce = 64
+const expireAtOnce = 256
 
 // expire cuts off and purges what is due.
 func (m *Machine) expire(fx []Effect) []Effect {
