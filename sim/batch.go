@@ -93,5 +93,5 @@ func (b *Batch) Gate(w io.Writer) bool {
 
 // Enough reports whether one run has shown the least that every run must: it served, it recovered, it was checked.
 func Enough(r *world.Result) bool {
-	return r.Stuck || (r.Commits > 0 && r.Recoveries > 1 && r.Counts[check.Durable].Real > 0 && r.Counts[check.Live].Real > 0)
+	return r.Stuck || (r.Commits > 0 && r.Recoveries > 1 && (r.Holes || r.Counts[check.Durable].Real > 0) && r.Counts[check.Live].Real > 0)
 }

@@ -51,7 +51,9 @@ func CreateSealed(fs Files, head SealedHead) (*SealedWriter, error) {
 // Add adds a whole record, of which the index gets to know what sum says. Records come by ascending key, those of a key
 // by ascending LSN. The record is copied. After an error only Abort is left.
 func (w *SealedWriter) Add(k Key, sum Summary, raw []byte) error {
-	if len(w.block) > 0 && len(w.block)+len(raw) > w.head.Target {
+	// A block that is half full ends where a stream does: a read then expands little that is not its own.
+	n := len(w.block)
+	if n > 0 && (n+len(raw) > w.head.Target || 2*n >= w.head.Target && w.current(k) == nil) {
 		if err := w.cut(); err != nil {
 			return err
 		}

@@ -130,7 +130,7 @@ func quiet(b *testing.B, h *host.Host) engine.Stats {
 			return s.Engine
 		}
 		last = s.Engine.SealedBytes
-		time.Sleep(3 * time.Second)
+		time.Sleep(12 * time.Second) // a merge writes for long before it counts
 	}
 }
 

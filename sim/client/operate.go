@@ -49,11 +49,14 @@ func (c *Client) learn(l *link, call *model.Call) {
 	case *wire.Error:
 		if c.ensuring && call.Op.Kind == "" {
 			c.until = max(c.until, c.world.Now()+c.rand.Log(1_000_000, 200_000_000)) // try again a little later
-			switch b.Code {
-			case wire.DataCorrupted, wire.StorageError, wire.TenantNotFound, wire.StreamNotFound:
-				if c.suite.Holes && len(c.queue) > 0 { // the tenant takes no writes any more, or is gone
-					c.queue = c.queue[1:]
-					c.Done++
+			switch {
+			case !c.suite.Holes:
+			case (b.Code == wire.DataCorrupted || b.Code == wire.StorageError) && len(c.queue) > 0:
+				c.queue = c.queue[1:] // the tenant takes no writes any more
+				c.Done++
+			case b.Code == wire.TenantNotFound, b.Code == wire.StreamNotFound: // a hole has swallowed its making
+				if c.tenant.Exists = b.Code == wire.StreamNotFound; call.Stream != nil {
+					call.Stream.Exists = false
 				}
 			}
 		}

@@ -16,6 +16,7 @@ type FaultCount = fault.Count
 type Result struct {
 	Failure    *check.Failure // nil where nothing is wrong
 	Stuck      bool           // damage kept the server from starting, and it said so
+	Holes      bool           // damage took entries, and recovery said so; nobody may write any more
 	Panicked   bool
 	Simulated  int64 // nanoseconds
 	Ops        int   // of clients, ended
@@ -37,7 +38,7 @@ func (w *World) Follow(each func(trace.Record)) { w.trace.Each = each }
 // Result returns what the run has shown.
 func (w *World) Result() *Result {
 	r := &Result{
-		Failure: w.suite.Failed, Stuck: w.stuck, Simulated: w.now, Commits: w.syncs, Crashes: w.crashes, Nested: w.nested,
+		Failure: w.suite.Failed, Stuck: w.stuck, Holes: w.suite.Holes, Simulated: w.now, Commits: w.syncs, Crashes: w.crashes, Nested: w.nested,
 		Recoveries: w.recoveries, Fired: w.in.Fired, Faults: map[string]FaultCount{}, Counts: w.suite.Counts, Probes: w.probes,
 		Trace: w.trace, State: w.lastHash,
 	}
