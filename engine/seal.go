@@ -46,7 +46,7 @@ func (m *Machine) maintain(fx []Effect) []Effect {
 		return m.seal(fx)
 	}
 	if n, count := m.run(); count > 0 {
-		return m.merge(n, count, false, fx)
+		return m.merge(n, count, m.survivors(), false, fx)
 	}
 	return fx
 }
@@ -314,11 +314,11 @@ func (m *Machine) run() (first, count int) {
 }
 
 // merge has sealed files in a row merged. One alone is written anew, without what is removed.
-func (m *Machine) merge(first, count int, lossy bool, fx []Effect) []Effect {
+func (m *Machine) merge(first, count int, alive *survivors, lossy bool, fx []Effect) []Effect {
 	inputs := append([]*seg.SealedIndex(nil), m.layout.sealed[first:first+count]...)
 	head := inputs[0].SealedHead
 	head.Number, head.Last, head.Target = m.layout.man.Next, inputs[count-1].Last, m.cfg.SealBlock
-	return m.sealBy("merge", mergeJob{inputs, head, m.survivors(), lossy}, fx)
+	return m.sealBy("merge", mergeJob{inputs, head, alive, lossy}, fx)
 }
 
 func (m *Machine) mergeDone(r mergeResult, fx []Effect) []Effect {

@@ -14,7 +14,9 @@ import (
 type sweeping struct {
 	active bool
 	target seg.LSN     // everything removed by entries before this one goes
-	from   seg.Address // where the log goes on in a new segment
+	alive  *survivors  // what was left then: what is removed meanwhile is the next sweep's, or this one would never end
+	from   seg.Address // the segment behind the one that it began in
+	rolled bool        // the log has got there
 	rested bool        // nothing is left to do but to remove copies of torn writes
 }
 
@@ -33,9 +35,9 @@ func (m *Machine) sweepOn(fx []Effect) ([]Effect, bool) {
 			return fx, false
 		}
 		m.cfg.hit(ProbeSweepBegun)
-		*s = sweeping{active: true, target: m.state.lsn}
+		*s = sweeping{active: true, target: m.state.lsn, alive: m.survivors(), from: m.geo.Address(m.geo.Segment(l.open.at)+1, 0)}
 	}
-	if s.from == 0 {
+	if s.rolled = s.rolled || l.next >= s.from; !s.rolled {
 		if m.geo.Segment(l.next) >= l.last {
 			l.hurried = true
 			return m.prepare(m.endBatch(fx)), true
@@ -43,10 +45,9 @@ func (m *Machine) sweepOn(fx []Effect) ([]Effect, bool) {
 		if l.open != nil {
 			m.closeBatch()
 		}
-		l.hurried = false
-		l.next = m.geo.First(m.geo.Segment(l.next-1) + 1)
-		s.from = l.next
+		l.next, s.rolled = max(l.next, s.from), true
 	}
+	l.hurried = false
 	old := 0 // snapshots from before
 	for _, mark := range m.snap.list {
 		if mark.Next < s.from {
@@ -67,10 +68,10 @@ func (m *Machine) sweepOn(fx []Effect) ([]Effect, bool) {
 
 // sweepRest goes on with a sweep when all segments before it are sealed.
 func (m *Machine) sweepRest(fx []Effect) []Effect {
-	alive := m.survivors()
+	alive := m.sweep.alive
 	for i, x := range m.layout.sealed {
 		if x != nil && slices.ContainsFunc(x.Sections, func(s seg.Section) bool { return alive.judge(&s) != seg.Keep }) {
-			return m.merge(i, 1, true, fx)
+			return m.merge(i, 1, alive, true, fx)
 		}
 	}
 	if !m.sweep.rested {
