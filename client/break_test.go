@@ -260,7 +260,7 @@ func TestProtocolViolations(t *testing.T) {
 		{"other kind", func(p *peer, r *wire.Request) { p.reply(r.ID, &wire.CreateTenantReply{}) }},
 		{"garbage", func(p *peer, r *wire.Request) { fmt.Fprint(p.nc, "HTTP/1.1 400 Bad Request\r\n\r\n") }},
 		{"damaged", func(p *peer, r *wire.Request) {
-			frame := p.session.AppendReply(nil, &wire.Response{RequestID: r.ID, Body: &wire.PingReply{}})
+			frame := p.session.Append(nil, &wire.Response{RequestID: r.ID, Body: &wire.PingReply{}}, nil)
 			frame[len(frame)-1] ^= 1
 			p.nc.Write(frame)
 		}},

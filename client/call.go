@@ -15,12 +15,15 @@ type call struct {
 	op     wire.Op
 	tenant TenantID
 	again  wire.RequestBody // to send it again although it was sent; nil where that could do it twice
+	bound  bool             // it means something only on the link that it was made for
+	sub    *subscription    // it begins
 	keyed  bool             // the server knows it again, so that it may be sent again although it changes something
 
 	// Guarded by Client.mu.
 	id    uint64
 	size  int           // of its frame, in bytes
 	frame []byte        // while it waits for a connection; then it was never sent
+	shape wire.Features // of the frame, and of copy
 	end   uint64        // where its frame ends among the bytes of the link, otherwise
 	copy  []byte        // its frame once more, where it is keyed
 	doubt bool          // it changes something and was sent over a link that broke

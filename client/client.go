@@ -16,8 +16,8 @@ type (
 	TenantID = wire.TenantID
 )
 
-// features is the shape of messages that every client asks for.
-var features = wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true}
+// wanted is the shape of messages that every client asks for.
+var wanted = wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}
 
 // Client is a connection to a server, made again when it breaks. Its methods may be called by many goroutines. The
 // owner must Close it.
@@ -37,6 +37,7 @@ type Client struct {
 	blocked []chan struct{} // callers that wait for room, in order
 	outage  error           // why there is no connection, once an attempt has failed
 	closed  bool
+	packs   wire.Packer
 	request wire.Request      // being encoded
 	batch   wire.AppendEvents // its body, for an append
 }
@@ -178,17 +179,26 @@ func (c *Client) unblock() {
 // post sends a call, or keeps its frame until there is a connection. mu is held on entry and released on return; the
 // body is not needed any more then.
 func (c *Client) post(k *call, tenant TenantID, body wire.RequestBody) {
+	c.queue(k, tenant, body)
+	c.push(k)
+	c.mu.Unlock()
+}
+
+// queue puts a call's frame among those to be sent. mu is held.
+func (c *Client) queue(k *call, tenant TenantID, body wire.RequestBody) {
 	c.lastID++
 	k.id = c.lastID
-	c.request = wire.Request{ID: k.id, Tenant: tenant, Body: body}
+	c.request = wire.Request{ID: k.id, Tenant: tenant, Codec: c.cfg.codec, Body: body}
 	if l := c.link; l != nil {
+		k.shape = l.features
 		before := len(l.out)
-		l.out = wire.AppendRequest(l.out, &c.request, features)
+		l.out = wire.PackRequest(l.out, &c.request, k.shape, c.packer())
 		k.size = len(l.out) - before
 		l.queued += uint64(k.size)
 		k.end = l.queued
 	} else {
-		k.frame = wire.AppendRequest(nil, &c.request, features)
+		k.shape = c.cfg.asks()
+		k.frame = wire.PackRequest(nil, &c.request, k.shape, c.packer())
 		k.size = len(k.frame)
 	}
 	if k.keyed {
@@ -197,8 +207,14 @@ func (c *Client) post(k *call, tenant TenantID, body wire.RequestBody) {
 	k.tenant = tenant
 	c.calls = append(c.calls, k)
 	c.bytes += k.size
-	c.push(k)
-	c.mu.Unlock()
+}
+
+// packer returns what compresses requests, nil where they are not to be. mu is held.
+func (c *Client) packer() *wire.Packer {
+	if c.cfg.codec == wire.NoCodec {
+		return nil
+	}
+	return &c.packs
 }
 
 // encoded returns a copy of the frame that post has just made.

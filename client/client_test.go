@@ -31,7 +31,7 @@ func TestHandshakeCarriesTenantTokenAndCapabilities(t *testing.T) {
 			return
 		}
 		defer nc.Close()
-		p := &peer{nc: nc, session: wire.NewSession()}
+		p := &peer{nc: nc, session: wire.NewSession(wire.Alone())}
 		r := p.next()
 		p.reply(r.ID, &wire.HandshakeReply{ServerVersion: 1})
 		got <- r
@@ -81,7 +81,7 @@ func TestDialRefusedByHandshake(t *testing.T) {
 			return
 		}
 		defer nc.Close()
-		p := &peer{nc: nc, session: wire.NewSession()}
+		p := &peer{nc: nc, session: wire.NewSession(wire.Alone())}
 		p.reply(p.next().ID, &wire.Error{Code: wire.AuthenticationFailed, Message: "no such token"})
 	})
 	_, err = client.Dial(within(t), ln.Addr().String())

@@ -49,12 +49,29 @@ func (c *Client) attach(l *link) {
 		l.fail(ErrClosed)
 	}
 	for _, k := range c.calls {
+		if k.shape != l.features {
+			k.reshape(l.features)
+			c.bytes += len(k.frame) - k.size
+			k.size = len(k.frame)
+		}
 		l.out = append(l.out, k.frame...)
 		l.queued += uint64(k.size)
 		k.frame, k.end = nil, l.queued
 	}
 	if len(l.out) > 0 {
 		l.rouse()
+	}
+}
+
+// reshape encodes a frame that waits anew, for a server of another version.
+func (k *call) reshape(f wire.Features) {
+	r, err := wire.DecodeFrame(k.frame, k.shape)
+	if err != nil {
+		panic("client: a frame of its own cannot be decoded: " + err.Error())
+	}
+	k.frame, k.shape = wire.AppendRequest(nil, r, f), f
+	if k.keyed {
+		k.copy = k.frame
 	}
 }
 
@@ -67,6 +84,10 @@ func (c *Client) detach(l *link) bool {
 	l.routines.Wait()
 
 	c.mu.Lock()
+	for _, s := range l.subs {
+		s.lose()
+	}
+	l.subs = nil
 	lost, fates := c.settle(l)
 	c.unblock()
 	c.mu.Unlock()
@@ -95,7 +116,7 @@ func (c *Client) settle(l *link) (lost []*call, fates []error) {
 		case k.end > l.written:
 			k.frame = slices.Clone(unsent[k.end-uint64(k.size)-begin : k.end-begin])
 		default:
-			k.frame = wire.AppendRequest(nil, &wire.Request{ID: k.id, Tenant: k.tenant, Body: k.again}, features)
+			k.frame = wire.AppendRequest(nil, &wire.Request{ID: k.id, Tenant: k.tenant, Codec: c.cfg.codec, Body: k.again}, k.shape)
 		}
 		keep = append(keep, k)
 	}
@@ -111,6 +132,8 @@ func (c *Client) fate(k *call, l *link) error {
 	broken := fmt.Errorf("connection to %s: %w", c.addr, l.err)
 	over := c.closed || sent && errors.Is(l.err, ErrProtocol)
 	switch {
+	case k.bound:
+		return broken
 	case k.doubt && (over || !k.keyed):
 		return k.unknown(broken)
 	case c.closed:
@@ -218,7 +241,7 @@ func (c *Client) dial(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) }) // ends what the handshake waits for
-	s, err := c.handshake(nc)
+	s, f, err := c.handshake(nc)
 	if !stop() && err == nil {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
@@ -226,45 +249,51 @@ func (c *Client) dial(ctx context.Context) (*link, error) {
 		nc.Close() // it is given up, whatever this says
 		return nil, err
 	}
-	return newLink(nc, s), nil
+	return newLink(nc, s, f), nil
 }
 
-// handshake agrees on the shape of messages.
-func (c *Client) handshake(nc net.Conn) (*wire.ClientSession, error) {
-	hello := &wire.Handshake{ClientVersion: wire.MaxVersion, AuthToken: c.cfg.token, Capabilities: features.Capabilities()}
-	frame := wire.AppendRequest(nil, &wire.Request{Tenant: c.cfg.tenant, Body: hello}, features)
+// handshake agrees on the version and shape of messages.
+func (c *Client) handshake(nc net.Conn) (*wire.ClientSession, wire.Features, error) {
+	var none wire.Features
+	hello := &wire.Handshake{ClientVersion: c.cfg.version, AuthToken: c.cfg.token, Capabilities: wanted.Capabilities()}
+	frame := wire.AppendRequest(nil, &wire.Request{Tenant: c.cfg.tenant, Body: hello}, wire.Features{})
 	if _, err := nc.Write(frame); err != nil {
-		return nil, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
+		return nil, none, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
 	}
-	s := wire.NewClientSession()
+	s := wire.NewClientSession(wire.Alone()) // only its reader uses it
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := nc.Read(buf)
 		replies, fault := s.Feed(buf[:n], nil)
 		switch {
 		case fault != nil:
-			return nil, fmt.Errorf("handshake with %s: %w: %w", c.addr, ErrProtocol, fault)
+			return nil, none, fmt.Errorf("handshake with %s: %w: %w", c.addr, ErrProtocol, fault)
 		case len(replies) > 1:
-			return nil, fmt.Errorf("handshake with %s: %w: %d replies to one request", c.addr, ErrProtocol, len(replies))
+			return nil, none, fmt.Errorf("handshake with %s: %w: %d replies to one request", c.addr, ErrProtocol, len(replies))
 		case len(replies) == 1:
-			s.SetFeatures(features)
-			return s, c.welcome(replies[0])
+			f, err := c.welcome(replies[0].(*wire.Response)) // nothing else travels in version 1
+			s.SetFeatures(f)
+			return s, f, err
 		case err != nil:
-			return nil, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
+			return nil, none, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
 		}
 	}
 }
 
-// welcome checks the server's reply to a handshake.
-func (c *Client) welcome(r *wire.Response) error {
+// welcome checks the server's reply to a handshake, and returns what is agreed on: the lower version of both, and codecs
+// that both know.
+func (c *Client) welcome(r *wire.Response) (f wire.Features, err error) {
 	switch b := r.Body.(type) {
 	case *wire.Error:
-		return answered(b)
+		return f, answered(b)
 	case *wire.HandshakeReply:
-		if r.RequestID == 0 && b.ServerVersion == wire.MaxVersion {
-			return nil
+		if r.RequestID == 0 && b.ServerVersion >= 1 && b.ServerVersion <= c.cfg.version {
+			theirs := wire.FeaturesOf(b.Capabilities)
+			f = wanted
+			f.LZ4, f.Zstd = f.LZ4 && theirs.LZ4, f.Zstd && theirs.Zstd
+			return f.In(b.ServerVersion), nil
 		}
-		return fmt.Errorf("handshake with %s: %w: reply %d of version %d", c.addr, ErrProtocol, r.RequestID, b.ServerVersion)
+		return f, fmt.Errorf("handshake with %s: %w: reply %d of version %d", c.addr, ErrProtocol, r.RequestID, b.ServerVersion)
 	}
-	return fmt.Errorf("handshake with %s: %w: answered by a %T", c.addr, ErrProtocol, r.Body)
+	return f, fmt.Errorf("handshake with %s: %w: answered by a %T", c.addr, ErrProtocol, r.Body)
 }

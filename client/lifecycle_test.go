@@ -298,7 +298,7 @@ func TestPlainReadBelowTheOldestIsRefused(t *testing.T) {
 		if _, err := nc.Write(wire.AppendRequest(nil, &wire.Request{Tenant: 1, Body: body}, wire.Features{})); err != nil {
 			t.Fatal(err)
 		}
-		s, buf := wire.NewClientSession(), make([]byte, 1<<10)
+		s, buf := wire.NewClientSession(wire.Alone()), make([]byte, 1<<10)
 		for {
 			n, err := nc.Read(buf)
 			replies, fault := s.Feed(buf[:n], nil)
@@ -306,7 +306,7 @@ func TestPlainReadBelowTheOldestIsRefused(t *testing.T) {
 				t.Fatal(err, fault)
 			}
 			if len(replies) > 0 {
-				return replies[0].Body
+				return replies[0].(*wire.Response).Body
 			}
 		}
 	}

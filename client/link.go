@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"sort"
 	"sync"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -17,12 +19,13 @@ import (
 type link struct {
 	nc       net.Conn
 	session  *wire.ClientSession
+	features wire.Features
 	wake     chan struct{} // has room for one: rouses the writer
 	broken   chan struct{} // closed by fail
 	once     sync.Once
 	err      error          // why it broke; set before broken is closed
 	routines sync.WaitGroup // the reader, and callers that write
-	batch    []*call        // the reader's alone
+	batch    []done         // the reader's alone
 
 	// Guarded by Client.mu.
 	out     []byte // frames to write
@@ -33,10 +36,11 @@ type link struct {
 	queued  uint64 // bytes that were ever put into out
 	written uint64 // bytes that the socket took
 	heard   bool   // a call was answered
+	subs    map[wire.SubscriptionID]*subscription
 }
 
-func newLink(nc net.Conn, s *wire.ClientSession) *link {
-	return &link{nc: nc, session: s, wake: make(chan struct{}, 1), broken: make(chan struct{})}
+func newLink(nc net.Conn, s *wire.ClientSession, f wire.Features) *link {
+	return &link{nc: nc, session: s, features: f, wake: make(chan struct{}, 1), broken: make(chan struct{})}
 }
 
 // fail breaks the link.
@@ -115,12 +119,12 @@ const (
 // read is the link's reader.
 func (c *Client) read(l *link) {
 	buf := make([]byte, minRead)
-	var replies []*wire.Response
+	var messages []wire.Message
 	for {
 		n, err := l.nc.Read(buf)
 		var fault error
-		replies, fault = l.session.Feed(buf[:n], replies[:0])
-		switch odd := c.deliver(l, replies); {
+		messages, fault = l.session.Feed(buf[:n], messages[:0])
+		switch odd := c.deliver(l, messages); {
 		case odd != nil:
 			l.fail(odd)
 			return
@@ -134,51 +138,85 @@ func (c *Client) read(l *link) {
 			l.fail(err)
 			return
 		}
-		clear(replies)
+		clear(messages)
 		if n == len(buf) && n < maxRead {
 			buf = make([]byte, 2*n)
 		}
 	}
 }
 
-// deliver ends the calls that were answered. On version 1 replies come in the order of the requests; anything else is
-// an error, and ends no call.
-func (c *Client) deliver(l *link, replies []*wire.Response) (odd error) {
-	if len(replies) == 0 {
+// deliver ends the calls that were answered, and hands pushes to their subscriptions. What is not due is an error.
+func (c *Client) deliver(l *link, messages []wire.Message) (odd error) {
+	if len(messages) == 0 {
 		return nil
 	}
 	c.mu.Lock()
-	n := 0
-	for n < len(replies) && odd == nil {
-		if odd = c.mismatch(n, replies[n]); odd == nil {
-			c.bytes -= c.calls[n].size
-			n++
+	l.batch = l.batch[:0]
+	for i := 0; i < len(messages) && odd == nil; i++ {
+		switch m := messages[i].(type) {
+		case *wire.Response:
+			odd = c.answered(l, m)
+		case *wire.Push:
+			odd = c.pushed(l, m)
 		}
 	}
-	l.heard = l.heard || n > 0
-	l.batch = append(l.batch[:0], c.calls[:n]...)
-	clear(c.calls[:n])
-	c.calls = c.calls[n:]
+	l.heard = l.heard || len(l.batch) > 0
 	c.unblock()
 	c.mu.Unlock()
-	for i, k := range l.batch {
-		k.finish(replies[i].Body, nil)
+	for _, d := range l.batch {
+		d.call.finish(d.reply, nil)
 	}
 	clear(l.batch)
 	return odd
 }
 
-// mismatch says why a reply cannot be that of the call in place i.
-func (c *Client) mismatch(i int, r *wire.Response) error {
+// done is a call and its reply.
+type done struct {
+	call  *call
+	reply wire.ResponseBody
+}
+
+// answered takes out the call that a reply is to. mu is held.
+func (c *Client) answered(l *link, r *wire.Response) error {
+	i, err := c.due(l, r)
+	if err != nil {
+		return err
+	}
+	k := c.calls[i]
+	c.bytes -= k.size
+	if i == 0 {
+		c.calls[0] = nil
+		c.calls = c.calls[1:]
+	} else {
+		c.calls = slices.Delete(c.calls, i, i+1)
+	}
+	if b, ok := r.Body.(*wire.SubscribeReply); ok {
+		if k.left {
+			c.tellLocked(l, &wire.Unsubscribe{Subscription: b.Subscription})
+		} else {
+			l.begin(k.sub, b.Subscription)
+		}
+	}
+	l.batch = append(l.batch, done{k, r.Body})
+	return nil
+}
+
+// due returns the place of the call that a reply is to. On version 1 that is the oldest one; later versions answer in any
+// order.
+func (c *Client) due(l *link, r *wire.Response) (int, error) {
+	i := 0
+	if l.features.Version >= 2 && len(c.calls) > 0 && c.calls[0].id != r.RequestID {
+		i = sort.Search(len(c.calls), func(i int) bool { return c.calls[i].id >= r.RequestID })
+	}
 	switch {
 	case i >= len(c.calls) || c.calls[i].frame != nil:
-		return fmt.Errorf("%w: reply to request %d, which is not in flight", ErrProtocol, r.RequestID)
+		return 0, fmt.Errorf("%w: reply to request %d, which is not in flight", ErrProtocol, r.RequestID)
 	case c.calls[i].id != r.RequestID:
-		return fmt.Errorf("%w: reply to request %d where that to %d is due", ErrProtocol, r.RequestID, c.calls[i].id)
+		return 0, fmt.Errorf("%w: reply to request %d where that to %d is due", ErrProtocol, r.RequestID, c.calls[i].id)
 	case !answers(r.Body, c.calls[i].op):
-		return fmt.Errorf("%w: a %T answers request %d, of operation %d", ErrProtocol, r.Body, r.RequestID, c.calls[i].op)
+		return 0, fmt.Errorf("%w: a %T answers request %d, of operation %d", ErrProtocol, r.Body, r.RequestID, c.calls[i].op)
 	}
-	return nil
+	return i, nil
 }
 
 // answers reports whether a reply is of the kind that a request gets.
@@ -208,6 +246,12 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpSetHold
 	case *wire.ReleaseHoldReply:
 		return op == wire.OpReleaseHold
+	case *wire.SubscribeReply:
+		return op == wire.OpSubscribe
+	case *wire.UnsubscribeReply:
+		return op == wire.OpUnsubscribe
+	case *wire.CreditReply:
+		return op == wire.OpCredit
 	case *wire.PingReply:
 		return op == wire.OpPing
 	case *wire.CreateTenantReply:

@@ -11,6 +11,9 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
+// welcome is a handshake's reply by a server that knows everything.
+var welcome = &wire.HandshakeReply{ServerVersion: wire.MaxVersion, Authenticated: true, Capabilities: wire.Features{LZ4: true, Zstd: true}.Capabilities()}
+
 // peer is the server's end of one connection, after the handshake.
 type peer struct {
 	nc      net.Conn
@@ -35,7 +38,7 @@ func (p *peer) next() *wire.Request {
 
 // reply sends a reply. Those to requests that arrived together leave together.
 func (p *peer) reply(id uint64, body wire.ResponseBody) {
-	p.out = p.session.AppendReply(p.out, &wire.Response{RequestID: id, Body: body})
+	p.out = p.session.Append(p.out, &wire.Response{RequestID: id, Body: body}, nil)
 	if len(p.arrived) == 0 {
 		p.nc.Write(p.out) // a client that is gone is met by next
 		p.out = p.out[:0]
@@ -89,9 +92,9 @@ func (f *fake) accept() {
 		f.mu.Unlock()
 		f.group.Go(func() {
 			defer nc.Close()
-			p := &peer{nc: nc, session: wire.NewSession()}
+			p := &peer{nc: nc, session: wire.NewSession(wire.Alone())}
 			if hello := p.next(); hello != nil {
-				p.reply(hello.ID, &wire.HandshakeReply{ServerVersion: 1, Authenticated: true})
+				p.reply(hello.ID, welcome)
 				f.script(n, p)
 			}
 		})

@@ -43,6 +43,18 @@ type JobDone struct {
 	Result any // what Job.Run returned
 }
 
+// Dismiss says that a connection will be closed by the server. Its subscriptions end with a word about it.
+type Dismiss struct{ Conn ConnID }
+
+// Hangup says that a connection is gone.
+type Hangup struct{ Conn ConnID }
+
+// Drained says how many bytes wait for a connection that was choked.
+type Drained struct {
+	Conn   ConnID
+	Unsent int
+}
+
 // Tick lets time pass: commit marks, retries of jobs. Once in 250 ms is often enough.
 type Tick struct{}
 
@@ -51,4 +63,7 @@ func (EndBatch) isCommand() {}
 func (Synced) isCommand()   {}
 func (IOFailed) isCommand() {}
 func (JobDone) isCommand()  {}
+func (Dismiss) isCommand()  {}
+func (Hangup) isCommand()   {}
+func (Drained) isCommand()  {}
 func (Tick) isCommand()     {}

@@ -48,6 +48,9 @@ type batch struct {
 	buf     []byte  // header, then records
 	covered seg.LSN // the durable LSN in its header, once written
 	waiting []Effect
+
+	additions []addition      // in order, to streams with an audience
+	awaited   []*subscription // that wait until it is durable
 }
 
 func (b *batch) last() seg.LSN    { return b.first + seg.LSN(b.count) - 1 }
@@ -66,18 +69,23 @@ func (m *Machine) after(lsn seg.LSN, e Effect, fx []Effect) []Effect {
 	if lsn <= l.durable {
 		return append(fx, e)
 	}
-	b := l.flying
-	if l.open != nil && lsn >= l.open.first {
-		b = l.open
-	} else {
-		for _, c := range l.closed {
-			if lsn >= c.first {
-				b = c
-			}
-		}
-	}
+	b := l.holding(lsn)
 	b.waiting = append(b.waiting, e)
 	return fx
+}
+
+// holding returns the batch that an LSN is in, which is decided and not durable.
+func (l *commit) holding(lsn seg.LSN) *batch {
+	b := l.flying
+	if l.open != nil && lsn >= l.open.first {
+		return l.open
+	}
+	for _, c := range l.closed {
+		if lsn >= c.first {
+			b = c
+		}
+	}
+	return b
 }
 
 // maxAdmin is more than what the entries of one request other than an append may take: names are limited.
@@ -217,8 +225,9 @@ func (m *Machine) synced(c Synced, fx []Effect) []Effect {
 	l.backlog -= len(b.buf)
 	fx = append(fx, b.waiting...)
 	b.waiting = nil
+	fx = m.publish(b, m.write(fx))
 	m.forget()
-	return m.write(fx)
+	return fx
 }
 
 // forget drops the oldest batches from memory until the rest fits its budget.
@@ -266,6 +275,7 @@ func (m *Machine) finishRecord(r *seg.Record, b *batch, start int) {
 	if err := m.state.apply(r, at, m.geo); err != nil {
 		panic("engine: an entry just decided does not apply: " + err.Error())
 	}
+	m.addTo(b, r, start)
 }
 
 // inMemory returns the batches in memory that hold bytes at or behind an address, and the address from which on

@@ -33,6 +33,8 @@ type Config struct {
 	Cache int
 	// MaxDiskReads is how many reads may be at the disk at a time; each holds a file open.
 	MaxDiskReads int
+	// MaxPushed is how many bytes may wait for a connection before nothing more is pushed to it.
+	MaxPushed int
 	// SnapshotEvery is how many bytes of log are written between two snapshots.
 	SnapshotEvery int64
 	// MaxBatchBytes is the greatest event data of one append. Entries must fit into a segment.
@@ -81,6 +83,7 @@ func DefaultConfig() Config {
 		MaxBacklog:     16 << 20,
 		Cache:          128 << 20,
 		MaxDiskReads:   64,
+		MaxPushed:      1 << 20,
 		SnapshotEvery:  128 << 20,
 		MaxBatchBytes:  wire.MaxBatchBytes,
 		MaxBatchEvents: wire.MaxBatchEvents,

@@ -39,7 +39,8 @@ func (m *Machine) deleteStream(r *Request, b *wire.DeleteStream, fx []Effect) []
 		return m.reply(r, e, s.lsn, fx)
 	}
 	m.watch(s)
-	return m.reply(r, &wire.DeleteStreamReply{Deleted: true, PurgeDate: purge, Position: s.tenant.position}, s.lsn, fx)
+	fx = m.reply(r, &wire.DeleteStreamReply{Deleted: true, PurgeDate: purge, Position: s.tenant.position}, s.lsn, fx)
+	return m.silence(s, wire.StreamDeleted, fmt.Sprintf("stream %q was deleted", s.name), s.lsn, fx)
 }
 
 // undeleteStream brings a deleted stream back that is not purged yet.

@@ -25,9 +25,18 @@ type Reply struct {
 	Conn ConnID
 	Seq  uint64
 	Op   wire.Op
+	// Garbled says that what is answered could not be decoded, so that Op means nothing.
+	Garbled bool
 	// Close ends the connection after this reply.
 	Close bool
 	Msg   wire.Response
+}
+
+// Push sends a message that answers no request. Like a Reply it never precedes the sync that it depends on, and is
+// immutable.
+type Push struct {
+	Conn ConnID
+	Msg  wire.Push
 }
 
 // StartJob asks for cold work to be run beside the machine. Its result comes back as JobDone.
@@ -43,6 +52,7 @@ type Halt struct{ Err error }
 func (*Write) isEffect()    {}
 func (*Sync) isEffect()     {}
 func (*Reply) isEffect()    {}
+func (*Push) isEffect()     {}
 func (*StartJob) isEffect() {}
 func (*Halt) isEffect()     {}
 
@@ -50,6 +60,24 @@ func (*Halt) isEffect()     {}
 // machine. It runs on a goroutine in production and as a coroutine in the simulator. A crash ends it by errors from
 // Files.
 type Job interface{ Run(fs seg.Files) any }
+
+// messageOverhead is what a message counts for beyond its events, in bytes.
+const messageOverhead = 128
+
+// Weight returns what a message counts for until it has left, in bytes.
+func Weight(m wire.Message) int {
+	switch m := m.(type) {
+	case *wire.Response:
+		if b, ok := m.Body.(*wire.ReadEventsReply); ok {
+			return messageOverhead + b.Events.Size
+		}
+	case *wire.Push:
+		if b, ok := m.Body.(*wire.SubscriptionEvents); ok {
+			return messageOverhead + b.Events.Size
+		}
+	}
+	return messageOverhead
+}
 
 // Code returns the code that a reply tells the client, and false where it is not a refusal.
 func (r *Reply) Code() (wire.Code, bool) {

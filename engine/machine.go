@@ -31,6 +31,10 @@ type Machine struct {
 	sealing       sealing
 	sweep         sweeping
 	slots         []replySlot // replies not handed out yet
+	subs          map[wire.SubscriptionID]*subscription
+	subscribers   map[ConnID]*subscriber
+	lastSub       wire.SubscriptionID // the last one given
+	retrying      []*subscription     // whose read has failed
 	stats         Stats
 	err           error // why it halted
 }
@@ -58,6 +62,11 @@ type Stats struct {
 	SealedBytes      uint64 // written into sealed files
 	Rewritten        uint64 // of those, when they were merged
 	Sweeps           uint64 // that have ended
+	Pushes           uint64 // of events, to subscriptions
+	PushedEvents     uint64
+	PushedBytes      uint64 // of encoded events
+	CreditStalls     uint64 // times that a subscription fell behind for want of credit
+	Gaps             uint64 // told to subscriptions
 
 	Tenants    int
 	Streams    int
@@ -71,6 +80,9 @@ type Stats struct {
 	Keys       int       // idempotency keys remembered
 	Overdue    wire.Span // of the cut-off or purge that has waited longest
 	Trouble    error     // why the next log segment cannot be made, while that is so
+
+	Subscriptions int
+	Subscribers   int // connections with subscriptions
 
 	SealedFiles int
 	SealedSize  int64     // of them, in bytes
@@ -96,6 +108,13 @@ func (m *Machine) Step(now Instant, c Command, fx []Effect) []Effect {
 		return m.halt(c.Err, fx)
 	case JobDone:
 		return m.jobDone(c, fx)
+	case Dismiss:
+		return m.dismiss(c, fx)
+	case Hangup:
+		m.hangup(c)
+		return fx
+	case Drained:
+		return m.drained(c, fx)
 	case Tick:
 		return m.tick(fx)
 	}
@@ -131,6 +150,12 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.setHold(r, b, fx)
 	case *wire.ReleaseHold:
 		return m.releaseHold(r, b, fx)
+	case *wire.Subscribe:
+		return m.subscribe(r, b, fx)
+	case *wire.Unsubscribe:
+		return m.unsubscribe(r, b, fx)
+	case *wire.Credit:
+		return m.credit(r, b, fx)
 	case *wire.Ping:
 		return m.reply(r, &wire.PingReply{}, 0, fx)
 	case *wire.CreateTenant:
@@ -187,6 +212,7 @@ func (m *Machine) Stats() Stats {
 	s.Backlog, s.Memory = m.log.backlog, m.log.memoryBytes
 	s.Segment = m.geo.Segment(m.log.next)
 	s.ClockDoubt, s.Trouble = m.clock.doubt, m.log.prepareErr
+	s.Subscriptions, s.Subscribers = len(m.subs), len(m.subscribers)
 	s.Segments, s.Unswept = m.log.last+1-m.layout.man.First, m.unswept()
 	for _, x := range m.layout.sealed {
 		if x != nil {
@@ -199,6 +225,18 @@ func (m *Machine) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// Lag returns how many durable events the subscription that is furthest behind has not been sent. It looks at every
+// subscription.
+func (m *Machine) Lag() wire.Offset {
+	lag := wire.Offset(0)
+	for _, sub := range m.subs { //det:order-free: a maximum
+		if d := sub.stream.audience.durable.Or(0); d > sub.next {
+			lag = max(lag, d-sub.next)
+		}
+	}
+	return lag
 }
 
 // OldestAge returns the age of the oldest event that can be read, by its event time and the engine clock; 0 without
@@ -233,6 +271,7 @@ func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
+	fx = m.retryReads(fx)
 	return m.maintain(fx)
 }
 
@@ -298,6 +337,6 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
 	return append([]string{
-		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit",
-	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true}.Capabilities()...)
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe",
+	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}.Capabilities()...)
 }

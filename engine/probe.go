@@ -69,6 +69,15 @@ const (
 	ProbeReadSealed
 	ProbeSweepBegun
 	ProbeSwept
+	ProbeSubscribed
+	ProbeSubscribedUndurable
+	ProbeSubscriptionClosed
+	ProbeSubscriberChoked
+	ProbeSubscriptionRetries
+	ProbeGapByDamage
+	ProbeGapByRetention
+	ProbeCaughtUp
+	ProbeCreditStall
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -141,6 +150,15 @@ var probeNames = [ProbeCount]string{
 	ProbeReadSealed:                "read-sealed",
 	ProbeSweepBegun:                "sweep-begun",
 	ProbeSwept:                     "swept",
+	ProbeSubscribed:                "subscribed",
+	ProbeSubscribedUndurable:       "subscribed-undurable",
+	ProbeSubscriptionClosed:        "subscription-closed",
+	ProbeSubscriberChoked:          "subscriber-choked",
+	ProbeSubscriptionRetries:       "subscription-retries",
+	ProbeGapByDamage:               "gap-by-damage",
+	ProbeGapByRetention:            "gap-by-retention",
+	ProbeCaughtUp:                  "caught-up",
+	ProbeCreditStall:               "credit-stall",
 }
 
 func (c *Config) hit(p Probe) {

@@ -81,8 +81,7 @@ func (m *Machine) reading(s *stream, from wire.Offset, maxData uint64) *read {
 func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
 	s := rd.stream
 	if s.deleted {
-		m.cfg.hit(ProbeReadDeletedMeanwhile)
-		return m.gone(rd.req, s, s.lsn, fx)
+		return m.readEnd(rd, nil, fx)
 	}
 	if !rd.cut && m.overdue(s, rd.now) {
 		m.cfg.hit(ProbeTrimAwaited)
@@ -94,11 +93,11 @@ func (m *Machine) startRead(rd *read, fx []Effect) []Effect {
 	switch {
 	case !rd.back && !rd.req.Msg.Features.RichEvents && rd.next < rd.low:
 		m.cfg.hit(ProbeReadBelowOldest)
-		return m.refuse(rd.req, wire.InvalidOffset, rd.after, fx, "offset %d is below the stream's oldest, %d, since retention removed what was before; read from there", rd.next, rd.low)
+		return m.readRefused(rd, wire.InvalidOffset, fx, "offset %d is below the stream's oldest, %d, since retention removed what was before; read from there", rd.next, rd.low)
 	case rd.maxData == 0 || rd.maxEvents == 0:
 		return m.readNothing(rd, fx)
 	case rd.low > rd.oldest && rd.next < rd.low:
-		return m.refuse(rd.req, rd.noRoom.Code, rd.after, fx, "events before %d have expired, and there is no room to record that; read on from %d, or free space", rd.low, rd.low)
+		return m.readRefused(rd, rd.noRoom.Code, fx, "events before %d have expired, and there is no room to record that; read on from %d, or free space", rd.low, rd.low)
 	case b.FromTimestamp.Set:
 		return m.readSince(rd, b.FromTimestamp.Value, fx)
 	case rd.back:
@@ -329,7 +328,11 @@ func (m *Machine) readStopped(rd *read, fx []Effect, format string, args ...any)
 	if rd.out.Count > 0 {
 		return m.readReply(rd, fx)
 	}
-	return m.readEnd(rd, &wire.Error{Code: wire.DataCorrupted, Message: fmt.Sprintf(format, args...)}, fx)
+	return m.readRefused(rd, wire.DataCorrupted, fx, format, args...)
+}
+
+func (m *Machine) readRefused(rd *read, c wire.Code, fx []Effect, format string, args ...any) []Effect {
+	return m.readEnd(rd, &wire.Error{Code: c, Message: fmt.Sprintf(format, args...)}, fx)
 }
 
 // readFailed ends a read that the disk refused, in the same way.
@@ -337,9 +340,7 @@ func (m *Machine) readFailed(rd *read, fx []Effect) []Effect {
 	if rd.out.Count > 0 {
 		return m.readReply(rd, fx)
 	}
-	return m.readEnd(rd, &wire.Error{
-		Code: wire.StorageError, Message: fmt.Sprintf("the disk cannot be read at event %d: %v", rd.next, rd.trouble),
-	}, fx)
+	return m.readRefused(rd, wire.StorageError, fx, "the disk cannot be read at event %d: %v", rd.next, rd.trouble)
 }
 
 func (m *Machine) readReply(rd *read, fx []Effect) []Effect {

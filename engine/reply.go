@@ -21,7 +21,7 @@ func (m *Machine) slot(r *Request) *replySlot {
 	}
 	s := &m.slots[0]
 	m.slots = m.slots[1:]
-	s.reply = Reply{Conn: r.Conn, Seq: r.Seq, Op: r.Msg.Body.Op(), Msg: wire.Response{RequestID: r.Msg.ID}}
+	s.reply = Reply{Conn: r.Conn, Seq: r.Seq, Op: r.Msg.Body.Op(), Msg: wire.Response{RequestID: r.Msg.ID, Codec: r.Msg.Codec}}
 	return s
 }
 

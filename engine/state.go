@@ -78,6 +78,7 @@ type stream struct {
 	// Of the running machine alone:
 	watched   wire.Time // the deadline by which the tick looks at it; 0 without one
 	trimAfter wire.Time // not before then is it searched for expired events; 0 at any time
+	audience  *audience // nil without subscriptions
 }
 
 // system reports whether only the server writes the stream.

@@ -51,7 +51,7 @@ func FuzzFrame(f *testing.F) {
 		f.Add(frame[min(len(frame), wire.HeaderSize):])
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		requests, err := wire.NewSession().Feed(wire.AppendFrame(nil, payload), nil)
+		requests, err := wire.NewSession(wire.Alone()).Feed(wire.AppendFrame(nil, payload), nil)
 		if err != nil && err.(*wire.Fault).Reason != wire.FaultDecode {
 			t.Fatal(err)
 		}
@@ -69,8 +69,8 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Add(bytes.Join(frames, nil), uint16(100))
 	f.Fuzz(func(t *testing.T, stream []byte, size uint16) {
-		want, wantFault := wire.NewSession().Feed(stream, nil)
-		s := wire.NewSession()
+		want, wantFault := wire.NewSession(wire.Alone()).Feed(stream, nil)
+		s := wire.NewSession(wire.Alone())
 		var got []*wire.Request
 		var fault error
 		for piece := range pieces(stream, int(size)) {

@@ -19,7 +19,7 @@ func BenchmarkSessionFeedAppendEvents256(b *testing.B) {
 	for i := range uint64(batch) {
 		stream = AppendRequest(stream, appendOne(i, make([]byte, 256)), Features{})
 	}
-	s := NewSession()
+	s := NewSession(Alone())
 	var requests []*Request
 	b.ReportAllocs()
 	b.SetBytes(int64(len(stream) / batch))
@@ -32,12 +32,12 @@ func BenchmarkSessionFeedAppendEvents256(b *testing.B) {
 }
 
 func BenchmarkAppendReplyAppendEvents(b *testing.B) {
-	s := NewSession()
+	s := NewSession(Alone())
 	r := &Response{RequestID: 1, Body: &AppendEventsReply{FirstOffset: 7, Count: 1, Timestamp: 1, Position: 9}}
 	var out []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		out = s.AppendReply(out[:0], r)
+		out = s.Append(out[:0], r, nil)
 	}
 }
 
@@ -62,7 +62,7 @@ func BenchmarkAppendReplyReadEvents1MiB(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(r.Size))
 			for b.Loop() {
-				out = s.AppendReply(out[:0], reply)
+				out = s.Append(out[:0], reply, nil)
 			}
 		})
 	}

@@ -44,6 +44,7 @@ const (
 	StaleDelivery
 	TableAlreadyExists
 	ConcurrentUse
+	ShuttingDown
 
 	// CodeCount is how many codes there are.
 	CodeCount = iota
@@ -99,6 +100,7 @@ var codes = [...]codeEntry{
 	StaleDelivery:           {"StaleDelivery", InvalidRequest, final, "Drop the delivery; it is no longer held here and another consumer may have it."},
 	TableAlreadyExists:      {"TableAlreadyExists", StreamAlreadyExists, final, "Use the existing table, or choose another name."},
 	ConcurrentUse:           {"ConcurrentUse", InvalidRequest, final, "Wait for the other use to end, or use another connection or consumer name."},
+	ShuttingDown:            {"ShuttingDown", InternalError, retryable, "Connect again in a moment; the server is being stopped or restarted."},
 }
 
 // entry returns the code's description; a code from a later server has Unknown's.

@@ -240,16 +240,16 @@ func TestResponseThatDoesNotFitBecomesAnError(t *testing.T) {
 			if string(out[:len(before)]) != before {
 				t.Fatal("what was in dst is lost")
 			}
-			client := NewClientSession()
+			client := NewClientSession(Alone())
 			client.SetFeatures(c.features)
 			got, err := client.Feed(out[len(before):], nil)
-			if err != nil || len(got) != 1 || got[0].RequestID != 7 {
+			if err != nil || len(got) != 1 || got[0].(*Response).RequestID != 7 {
 				t.Fatalf("got %d responses and %v", len(got), err)
 			}
 			if c.fits {
-				same(t, reply, got[0].Body)
-			} else if e, ok := got[0].Body.(*Error); !ok || e.Code != c.code {
-				t.Fatalf("body is %+v, want code %s", got[0].Body, c.code)
+				same(t, reply, got[0].(*Response).Body)
+			} else if e, ok := got[0].(*Response).Body.(*Error); !ok || e.Code != c.code {
+				t.Fatalf("body is %+v, want code %s", got[0].(*Response).Body, c.code)
 			}
 		})
 	}

@@ -4,7 +4,13 @@ package wire
 // else does. It allocates no more than a small multiple of the payload's length, whatever the payload holds.
 func DecodeRequest(payload []byte, f Features) (*Request, error) {
 	d := decoder{rest: payload}
-	id, tenant, op := d.u64(), TenantID(d.u64()), Op(d.u32())
+	id, tenant, codec := d.u64(), TenantID(d.u64()), NoCodec
+	if f.Version >= 2 {
+		if codec = Codec(d.u8()); !f.Allows(codec) {
+			d.fail(errCodec)
+		}
+	}
+	op := Op(d.u32())
 	var r *Request
 	if op == OpAppendEvents {
 		r = d.appendEvents()
@@ -14,7 +20,7 @@ func DecodeRequest(payload []byte, f Features) (*Request, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	r.ID, r.Tenant, r.Size, r.Features = id, tenant, len(payload), f
+	r.ID, r.Tenant, r.Codec, r.Size, r.Features = id, tenant, codec, len(payload), f
 	return r, nil
 }
 
@@ -47,6 +53,12 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 		return &SetHold{Stream: StreamID(d.u64()), Name: d.str(), Reason: d.str()}
 	case OpReleaseHold:
 		return &ReleaseHold{Stream: StreamID(d.u64()), Name: d.str()}
+	case OpSubscribe:
+		return d.subscribe()
+	case OpUnsubscribe:
+		return &Unsubscribe{Subscription: SubscriptionID(d.u64())}
+	case OpCredit:
+		return &Credit{Subscription: SubscriptionID(d.u64()), Events: d.u64(), Bytes: d.u64()}
 	case OpPing:
 		return &Ping{}
 	case OpCreateTenant:
@@ -170,6 +182,23 @@ func (d *decoder) readEvents() *ReadEvents {
 	}
 	if d.more() {
 		m.Backward = d.boolean()
+	}
+	return m
+}
+
+func (d *decoder) subscribe() *Subscribe {
+	m := &Subscribe{Stream: StreamID(d.u64()), FromOffset: Offset(d.u64())}
+	if d.boolean() {
+		m.Group = Some(d.str())
+	}
+	if d.more() {
+		m.FromTimestamp = optNumber[Time](d)
+	}
+	if d.more() {
+		m.CreditEvents = d.u64()
+	}
+	if d.more() {
+		m.CreditBytes = d.u64()
 	}
 	return m
 }

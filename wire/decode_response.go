@@ -44,6 +44,12 @@ func (d *decoder) responseBody(variant uint32, f Features) ResponseBody {
 		return &SetHoldReply{Position: Position(d.u64())}
 	case OpReleaseHold:
 		return &ReleaseHoldReply{Position: Position(d.u64())}
+	case OpSubscribe:
+		return &SubscribeReply{Subscription: SubscriptionID(d.u64())}
+	case OpUnsubscribe:
+		return &UnsubscribeReply{Next: Offset(d.u64())}
+	case OpCredit:
+		return &CreditReply{Events: d.u64(), Bytes: int64(d.u64())}
 	case OpPing:
 		return &PingReply{}
 	case OpCreateTenant:

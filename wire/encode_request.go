@@ -7,14 +7,21 @@ import "fmt"
 
 // AppendRequest appends the frame of a request. Its strings must be UTF-8 and its payload no longer than MaxPayload, or
 // the server closes the connection. Without typed values, Double and Bytes parameters are sent as Text.
-func AppendRequest(dst []byte, r *Request, f Features) []byte {
+func AppendRequest(dst []byte, r *Request, f Features) []byte { return PackRequest(dst, r, f, nil) }
+
+// PackRequest is AppendRequest that compresses the payload in the codec that the request prefers for its reply, where a
+// packer is given, f allows the codec and that makes it shorter.
+func PackRequest(dst []byte, r *Request, f Features, p *Packer) []byte {
 	start := len(dst)
-	dst = beginFrame(dst)
+	dst = beginFrame(dst, f)
 	dst = appendNumber(dst, r.ID)
 	dst = appendNumber(dst, r.Tenant)
+	if f.Version >= 2 {
+		dst = append(dst, byte(r.Codec))
+	}
 	dst = appendU32(dst, uint32(r.Body.Op()))
 	dst = appendRequestBody(dst, r.Body, f)
-	return endFrame(dst, start)
+	return packFrame(dst, start, f, r.Codec, p)
 }
 
 func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
@@ -50,6 +57,12 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 		return appendBytes(appendBytes(appendNumber(dst, m.Stream), m.Name), m.Reason)
 	case *ReleaseHold:
 		return appendBytes(appendNumber(dst, m.Stream), m.Name)
+	case *Subscribe:
+		return appendSubscribe(dst, m)
+	case *Unsubscribe:
+		return appendNumber(dst, m.Subscription)
+	case *Credit:
+		return appendNumber(appendNumber(appendNumber(dst, m.Subscription), m.Events), m.Bytes)
 	case *ConfirmClock:
 		return appendNumber(dst, m.Wall)
 	case *CreateTenant:
@@ -121,6 +134,17 @@ func appendReadEvents(dst []byte, m *ReadEvents) []byte {
 	dst = appendOptU32(dst, m.MaxEvents)
 	dst = appendOptNumber(dst, m.FromTimestamp)
 	return appendBool(dst, m.Backward)
+}
+
+func appendSubscribe(dst []byte, m *Subscribe) []byte {
+	dst = appendBool(appendNumber(appendNumber(dst, m.Stream), m.FromOffset), m.Group.Set)
+	if m.Group.Set {
+		dst = appendBytes(dst, m.Group.Value)
+	}
+	if !m.FromTimestamp.Set && m.CreditEvents == 0 && m.CreditBytes == 0 {
+		return dst
+	}
+	return appendNumber(appendNumber(appendOptNumber(dst, m.FromTimestamp), m.CreditEvents), m.CreditBytes)
 }
 
 func appendListStreams(dst []byte, m *ListStreams) []byte {

@@ -13,16 +13,24 @@ const errorVariant = 0
 // NotLeader goes as its V1, save OffsetMismatch, which only a client that knows it can cause. A response that would be
 // longer than MaxPayload goes as the error ResultTooLarge. Strings must be UTF-8.
 func AppendResponse(dst []byte, r *Response, f Features) []byte {
+	return endFrame(appendResponse(dst, r, f), len(dst), f, NoCodec)
+}
+
+// appendResponse appends the frame of a response, but for its header.
+func appendResponse(dst []byte, r *Response, f Features) []byte {
 	start := len(dst)
-	dst = beginFrame(dst)
+	dst = beginFrame(dst, f)
+	if f.Version >= 3 {
+		dst = appendU32(dst, messageResponse)
+	}
 	dst = appendNumber(dst, r.RequestID)
 	body := len(dst)
 	dst = appendResponseBody(dst, r.Body, f)
-	if len(dst)-start-HeaderSize > MaxPayload {
+	if len(dst)-start-f.HeaderBytes() > MaxPayload {
 		message := fmt.Sprintf("the reply takes more than %d bytes", MaxPayload)
 		dst = appendError(dst[:body], &Error{Code: ResultTooLarge, Message: message}, f)
 	}
-	return endFrame(dst, start)
+	return dst
 }
 
 func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
@@ -56,6 +64,12 @@ func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
 		return appendNumber(appendReplyTo(dst, OpSetHold), m.Position)
 	case *ReleaseHoldReply:
 		return appendNumber(appendReplyTo(dst, OpReleaseHold), m.Position)
+	case *SubscribeReply:
+		return appendNumber(appendReplyTo(dst, OpSubscribe), m.Subscription)
+	case *UnsubscribeReply:
+		return appendNumber(appendReplyTo(dst, OpUnsubscribe), m.Next)
+	case *CreditReply:
+		return appendNumber(appendNumber(appendReplyTo(dst, OpCredit), m.Events), m.Bytes)
 	case *PingReply:
 		return appendReplyTo(dst, OpPing)
 	case *CreateTenantReply:

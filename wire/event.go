@@ -71,6 +71,16 @@ func (r *EventRange) Add(chunk []byte, count int) {
 	r.Size += len(chunk)
 }
 
+// First returns the offset of the first event, if there is one.
+func (r EventRange) First() (Offset, bool) {
+	for _, p := range r.Chunks {
+		if len(p) > 0 {
+			return Offset(binary.LittleEndian.Uint64(p)), true
+		}
+	}
+	return 0, false
+}
+
 // All decodes the range. The data of the events alias the range.
 func (r EventRange) All(yield func(Event) bool) {
 	for _, p := range r.Chunks {

@@ -15,7 +15,7 @@ func Example() {
 		Body:   &wire.AppendEvents{Stream: 1, Events: [][]byte{[]byte("hello"), []byte("world")}},
 	}, wire.Features{})
 
-	server := wire.NewSession()
+	server := wire.NewSession(wire.Alone())
 	var reply []byte
 	for _, piece := range [][]byte{sent[:20], sent[20:]} {
 		requests, err := server.Feed(piece, nil)
@@ -26,20 +26,21 @@ func Example() {
 		for _, r := range requests {
 			batch := r.Body.(*wire.AppendEvents)
 			fmt.Printf("request %d appends %d events\n", r.ID, len(batch.Events))
-			reply = server.AppendReply(reply, &wire.Response{
+			reply = server.Append(reply, &wire.Response{
 				RequestID: r.ID,
 				Body:      &wire.AppendEventsReply{FirstOffset: 0, Count: uint32(len(batch.Events))},
-			})
+			}, nil)
 		}
 	}
 
-	responses, err := wire.NewClientSession().Feed(reply, nil)
+	responses, err := wire.NewClientSession(wire.Alone()).Feed(reply, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	done := responses[0].Body.(*wire.AppendEventsReply)
-	fmt.Printf("response %d: %d events from offset %d\n", responses[0].RequestID, done.Count, done.FirstOffset)
+	response := responses[0].(*wire.Response) // before version 3 a server sends nothing else
+	done := response.Body.(*wire.AppendEventsReply)
+	fmt.Printf("response %d: %d events from offset %d\n", response.RequestID, done.Count, done.FirstOffset)
 	// Output:
 	// request 7 appends 2 events
 	// response 7: 2 events from offset 0

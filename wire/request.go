@@ -21,6 +21,9 @@ const (
 	OpSetRetention   Op = 11
 	OpSetHold        Op = 12
 	OpReleaseHold    Op = 13
+	OpSubscribe      Op = 19
+	OpUnsubscribe    Op = 20
+	OpCredit         Op = 21
 	OpPing           Op = 34
 	OpCreateTenant   Op = 35
 	OpListTenants    Op = 36
@@ -63,6 +66,12 @@ func (o Op) String() string {
 		return "SetHold"
 	case OpReleaseHold:
 		return "ReleaseHold"
+	case OpSubscribe:
+		return "Subscribe"
+	case OpUnsubscribe:
+		return "Unsubscribe"
+	case OpCredit:
+		return "Credit"
 	case OpPing:
 		return "Ping"
 	case OpCreateTenant:
@@ -86,8 +95,9 @@ func (o Op) String() string {
 type Request struct {
 	ID       uint64 // chosen by the client, echoed in the reply
 	Tenant   TenantID
+	Codec    Codec // from version 2 on: how the client prefers the reply to travel
 	Body     RequestBody
-	Size     int      // bytes of the payload it was decoded from; what back-pressure counts
+	Size     int      // bytes of the payload it was decoded from, once expanded; what back-pressure counts
 	Features Features // what the client understands, of a decoded request
 }
 
@@ -203,6 +213,33 @@ type ReleaseHold struct {
 	Name   string
 }
 
+// Subscribe has the events of a stream pushed from an offset on: first those that are there, then new ones as soon as they
+// are durable. It is for version 3.
+//
+// An event is pushed only while both credits are above zero; its encoded size, EventOverhead included, is taken from the
+// bytes, which the last event may bring below zero.
+type Subscribe struct {
+	Stream        StreamID
+	FromOffset    Offset         // EndOffset is the head as it is now
+	Group         Option[string] // a consumer group
+	FromTimestamp Option[Time]   // tail field; not before the first event whose event time is at or after it
+	CreditEvents  uint64         // tail field
+	CreditBytes   uint64         // tail field
+}
+
+// Unsubscribe ends a subscription of the connection.
+type Unsubscribe struct{ Subscription SubscriptionID }
+
+// Credit grants a subscription of the connection more events and bytes. A balance is at most MaxCredit.
+type Credit struct {
+	Subscription SubscriptionID
+	Events       uint64
+	Bytes        uint64
+}
+
+// MaxCredit is the greatest balance of a subscription, of events as of bytes. What is granted beyond it is lost.
+const MaxCredit = 1 << 40
+
 // Ping asks for a sign of life.
 type Ping struct{}
 
@@ -240,6 +277,9 @@ func (*UndeleteStream) Op() Op { return OpUndeleteStream }
 func (*SetRetention) Op() Op   { return OpSetRetention }
 func (*SetHold) Op() Op        { return OpSetHold }
 func (*ReleaseHold) Op() Op    { return OpReleaseHold }
+func (*Subscribe) Op() Op      { return OpSubscribe }
+func (*Unsubscribe) Op() Op    { return OpUnsubscribe }
+func (*Credit) Op() Op         { return OpCredit }
 func (*Ping) Op() Op           { return OpPing }
 func (*CreateTenant) Op() Op   { return OpCreateTenant }
 func (*ListTenants) Op() Op    { return OpListTenants }

@@ -3,6 +3,7 @@ package wire
 // Response answers the request with the same id.
 type Response struct {
 	RequestID uint64
+	Codec     Codec // how it prefers to travel; the client is not told
 	Body      ResponseBody
 }
 
@@ -114,6 +115,18 @@ type SetHoldReply struct{ Position Position }
 // ReleaseHoldReply acknowledges the end of a legal hold.
 type ReleaseHoldReply struct{ Position Position }
 
+// SubscribeReply names the subscription. Its pushes follow.
+type SubscribeReply struct{ Subscription SubscriptionID }
+
+// UnsubscribeReply ends a subscription. No push of it follows.
+type UnsubscribeReply struct{ Next Offset } // the first event that was not sent
+
+// CreditReply shows the balance after a grant.
+type CreditReply struct {
+	Events uint64
+	Bytes  int64 // below zero by what the last event passed it
+}
+
 // PingReply is a sign of life.
 type PingReply struct{}
 
@@ -167,6 +180,9 @@ func (*UndeleteStreamReply) isResponse() {}
 func (*SetRetentionReply) isResponse()   {}
 func (*SetHoldReply) isResponse()        {}
 func (*ReleaseHoldReply) isResponse()    {}
+func (*SubscribeReply) isResponse()      {}
+func (*UnsubscribeReply) isResponse()    {}
+func (*CreditReply) isResponse()         {}
 func (*PingReply) isResponse()           {}
 func (*CreateTenantReply) isResponse()   {}
 func (*ListTenantsReply) isResponse()    {}

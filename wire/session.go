@@ -1,22 +1,26 @@
 package wire
 
 import (
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 )
 
 // Session is the server's half of a connection, without its input and output.
 //
-// One goroutine calls Feed. Another may call AppendReply, but only for requests that Feed has returned, handed over in
-// a way that orders the two calls (a channel, a mutex).
+// One goroutine calls Feed. Another may call Append, but only for requests that Feed has returned, handed over in a way
+// that orders the two calls (a channel, a mutex), and for the handshake's reply first.
 type Session struct {
 	in       framer
 	started  bool     // the first request was decoded; only Feed uses it
 	features Features // not changed once the first request is returned
+	greeting bool     // the first request was a handshake; likewise
+	greeted  bool     // its reply is appended; only Append uses it
 }
 
-// NewSession returns the session of a connection that has just been accepted.
-func NewSession() *Session { return &Session{} }
+// NewSession returns the session of a connection that has just been accepted. It borrows a packer whenever it expands a
+// payload.
+func NewSession(p Packers) *Session { return &Session{in: framer{packers: p}} }
 
 // Feed takes the next bytes that arrived, any number of them, and appends the requests they complete to dst. It keeps
 // nothing of p. The requests own the memory that they alias: a chunk of up to 64 KiB that they share with their
@@ -25,10 +29,14 @@ func NewSession() *Session { return &Session{} }
 // The error is a *Fault. The requests before the fault are returned with it; they were sent in good faith and may be
 // served, then the connection must be closed. Every later call returns the same fault.
 func (s *Session) Feed(p []byte, dst []*Request) ([]*Request, error) {
-	return feed(&s.in, p, dst, s.decode)
+	dst, err := feed(&s.in, p, dst, s.decode)
+	if f, failed := err.(*Fault); failed && s.features.Version < 2 {
+		f.Request = Option[uint64]{}
+	}
+	return dst, err
 }
 
-// decode decodes a request. A handshake counts only as the first.
+// decode decodes a request. A handshake counts only as the first: from the next frame on, its version holds.
 func (s *Session) decode(payload []byte) (*Request, error) {
 	r, err := DecodeRequest(payload, s.features)
 	if err != nil || s.started {
@@ -36,14 +44,26 @@ func (s *Session) decode(payload []byte) (*Request, error) {
 	}
 	s.started = true
 	if h, ok := r.Body.(*Handshake); ok {
-		s.features = FeaturesOf(h.Capabilities)
+		s.greeting, s.features = true, Agree(h)
+		s.in.features = s.features
 	}
 	return r, nil
 }
 
-// AppendReply appends the frame of a response to dst, in the shape that the client understands; see AppendResponse.
-func (s *Session) AppendReply(dst []byte, r *Response) []byte {
-	return AppendResponse(dst, r, s.features)
+// Append appends the frame of a message to dst, in the shape that the client understands; see AppendMessage. The reply to
+// a handshake travels in version 1.
+func (s *Session) Append(dst []byte, m Message, p *Packer) []byte {
+	f := s.features
+	if s.greeting && !s.greeted {
+		s.greeted, f.Version = true, 1
+	}
+	return AppendMessage(dst, m, f, p)
+}
+
+// Packs reports whether the frame of a message may be compressed, so that Append needs a packer.
+func (s *Session) Packs(m Message) bool {
+	c := m.codec()
+	return c != NoCodec && s.features.Allows(c)
 }
 
 // ClientSession is the receiving half of a client's connection, without its input.
@@ -53,29 +73,48 @@ type ClientSession struct {
 }
 
 // NewClientSession returns the session of a new connection.
-func NewClientSession() *ClientSession { return &ClientSession{in: framer{trust: clientTrust}} }
+func NewClientSession(p Packers) *ClientSession {
+	return &ClientSession{in: framer{trust: clientTrust, packers: p}}
+}
 
-// SetFeatures fixes the shape of the replies from now on. It must be called between the handshake's reply and the next
-// one, by the goroutine that calls Feed.
-func (s *ClientSession) SetFeatures(f Features) { s.features = f }
+// SetFeatures fixes the version and shape of the messages from now on. It must be called between the handshake's reply and
+// the next one, by the goroutine that calls Feed.
+func (s *ClientSession) SetFeatures(f Features) { s.features, s.in.features = f, f }
 
-// Feed takes the next bytes that arrived and appends the responses they complete to dst, under the rules of
+// Feed takes the next bytes that arrived and appends the messages they complete to dst, under the rules of
 // Session.Feed.
-func (s *ClientSession) Feed(p []byte, dst []*Response) ([]*Response, error) {
+func (s *ClientSession) Feed(p []byte, dst []Message) ([]Message, error) {
 	return feed(&s.in, p, dst, s.decode)
 }
 
-func (s *ClientSession) decode(payload []byte) (*Response, error) {
-	return DecodeResponse(payload, s.features)
+func (s *ClientSession) decode(payload []byte) (Message, error) {
+	return DecodeMessage(payload, s.features)
 }
 
-func feed[T any](in *framer, p []byte, dst []*T, decode func([]byte) (*T, error)) ([]*T, error) {
+// DecodeFrame decodes a whole frame of a request, as a Session would.
+func DecodeFrame(frame []byte, f Features) (*Request, error) {
+	s := Session{in: framer{packers: Alone(), features: f}, started: true, features: f}
+	requests, err := s.Feed(frame, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(requests) != 1:
+		return nil, errShort
+	}
+	return requests[0], nil
+}
+
+func feed[T any](in *framer, p []byte, dst []T, decode func([]byte) (T, error)) ([]T, error) {
 	for len(p) > 0 && in.fault == nil {
 		p = in.fill(p)
 		for payload, ok := in.next(); ok; payload, ok = in.next() {
 			m, err := decode(payload)
 			if err != nil {
-				in.fail(fault(FaultDecode, err))
+				bad := fault(FaultDecode, err)
+				if len(payload) >= 8 {
+					bad.Request = Some(binary.LittleEndian.Uint64(payload))
+				}
+				in.fail(bad)
 				break
 			}
 			dst = append(dst, m)
@@ -94,6 +133,9 @@ type framer struct {
 	need  int // size of that frame with its header in bytes, 0 until the header is here
 	trust int // bytes that a header alone may make us allocate
 	fault *Fault
+
+	features Features // of the frames
+	packers  Packers
 }
 
 // Sizes of a new chunk, in bytes. A connection that sends little at a time holds little; one under load allocates once
@@ -134,26 +176,41 @@ func (f *framer) grow(arriving int) {
 // next returns the payload of the next whole frame, if there is one and it is sound.
 func (f *framer) next() (payload []byte, ok bool) {
 	frame := f.chunk[f.start:]
-	if f.fault != nil || len(frame) < HeaderSize {
+	head := f.features.HeaderBytes()
+	if f.fault != nil || len(frame) < head {
 		return nil, false
 	}
-	h, bad := parseHeader(frame)
+	h, bad := parseHeader(frame, f.features)
 	if bad != nil {
 		f.fail(bad)
 		return nil, false
 	}
-	f.need = HeaderSize + h.length
+	f.need = head + h.length
 	if len(frame) < f.need {
 		return nil, false
 	}
-	payload = frame[HeaderSize:f.need]
+	payload = frame[head:f.need]
 	f.start += f.need
 	f.need = 0
 	if crc32.ChecksumIEEE(payload) != h.crc {
 		f.fail(fault(FaultCRC, errChecksum))
 		return nil, false
 	}
+	if h.codec != NoCodec {
+		return f.unpack(h.codec, payload)
+	}
 	return payload, true
+}
+
+func (f *framer) unpack(c Codec, payload []byte) (raw []byte, ok bool) {
+	p := f.packers.Borrow()
+	defer f.packers.Return(p)
+	raw, err := p.unpack(c, payload)
+	if err != nil {
+		f.fail(fault(FaultCodec, err))
+		return nil, false
+	}
+	return raw, true
 }
 
 // fail ends the framing and lets go of the chunk.

@@ -15,11 +15,11 @@ func appendOne(id uint64, data []byte) *Request {
 }
 
 // feedWhole feeds p at once.
-func feedWhole(p []byte) ([]*Request, error) { return NewSession().Feed(p, nil) }
+func feedWhole(p []byte) ([]*Request, error) { return NewSession(Alone()).Feed(p, nil) }
 
 // feedFragments feeds p in pieces of the given sizes, over and over, from one buffer that is spoiled after each call.
 func feedFragments(p []byte, sizes []int) (requests []*Request, err error) {
-	s := NewSession()
+	s := NewSession(Alone())
 	buffer := make([]byte, 0, 1<<17)
 	for i := 0; len(p) > 0; i++ {
 		n := min(sizes[i%len(sizes)], len(p), cap(buffer))
@@ -75,7 +75,7 @@ func TestOneByteAtATime(t *testing.T) {
 
 // The requests before a fault were acknowledged by nobody yet; their sender may rightly expect them to be served.
 func TestRequestsBeforeAFaultAreReturned(t *testing.T) {
-	s := NewSession()
+	s := NewSession(Alone())
 	stream := AppendRequest(nil, appendOne(1, []byte("a")), Features{})
 	stream = append(stream, "no frame, but as long as a header"...)
 	requests, err := s.Feed(stream, nil)
@@ -114,12 +114,12 @@ func TestOnlyTheFirstHandshakeFixesFeatures(t *testing.T) {
 		{"after another request", [][]byte{AppendRequest(nil, appendOne(1, nil), Features{}), handshake(rich)}, Features{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := NewSession()
+			s := NewSession(Alone())
 			if _, err := s.Feed(bytes.Join(c.sent, nil), nil); err != nil {
 				t.Fatal(err)
 			}
 			reply := &Response{Body: &ReadEventsReply{Events: events(nil, "abc")}}
-			if got, want := s.AppendReply(nil, reply), AppendResponse(nil, reply, c.agree); !bytes.Equal(got, want) {
+			if got, want := s.Append(nil, reply, nil), AppendResponse(nil, reply, c.agree); !bytes.Equal(got, want) {
 				t.Errorf("reply is %x, want %x", got, want)
 			}
 		})
@@ -140,7 +140,7 @@ func TestHandshakeCountsFromTheNextFrame(t *testing.T) {
 
 // For the race detector: a writer encodes replies and reads event data while the reader goes on feeding.
 func TestAppendReplyBesideFeed(t *testing.T) {
-	s := NewSession()
+	s := NewSession(Alone())
 	queue := make(chan *Request, 16)
 	var writer sync.WaitGroup
 	writer.Go(func() {
@@ -148,7 +148,7 @@ func TestAppendReplyBesideFeed(t *testing.T) {
 			if m, ok := r.Body.(*AppendEvents); ok && m.Events[0][0] != byte(r.ID) {
 				t.Errorf("request %d has event %x", r.ID, m.Events[0])
 			}
-			s.AppendReply(nil, &Response{RequestID: r.ID, Body: &AppendEventsReply{}})
+			s.Append(nil, &Response{RequestID: r.ID, Body: &AppendEventsReply{}}, nil)
 		}
 	})
 	stream := AppendRequest(nil, &Request{Body: &Handshake{ClientVersion: 1, Capabilities: rich.Capabilities()}}, Features{})
@@ -186,13 +186,14 @@ func TestMutatedStreamsNeverPanic(t *testing.T) {
 		if _, err := server.Feed(stream, nil); err != nil && err.(*Fault).Reason != FaultDecode {
 			t.Fatal(err)
 		}
-		client := ClientSession{features: f}
+		client := NewClientSession(Alone())
+		client.SetFeatures(f)
 		responses, err := client.Feed(stream, nil)
 		if err != nil && err.(*Fault).Reason != FaultDecode {
 			t.Fatal(err)
 		}
 		for _, r := range responses {
-			if m, ok := r.Body.(*ReadEventsReply); ok {
+			if m, ok := r.(*Response).Body.(*ReadEventsReply); ok {
 				n := 0
 				for range m.Events.All {
 					n++
@@ -241,7 +242,7 @@ func TestHostileFramesAllocateInProportion(t *testing.T) {
 	for name, frame := range hostile() {
 		t.Run(name, func(t *testing.T) {
 			got := allocated(func() {
-				s := NewSession()
+				s := NewSession(Alone())
 				for p := frame; len(p) > 0; {
 					n := min(1460, len(p))
 					if _, err := s.Feed(p[:n], nil); err != nil {
@@ -259,7 +260,7 @@ func TestHostileFramesAllocateInProportion(t *testing.T) {
 
 func TestLargeFrameGrowsAsItArrives(t *testing.T) {
 	frame := AppendRequest(nil, appendOne(1, make([]byte, 8<<20)), Features{})
-	s := NewSession()
+	s := NewSession(Alone())
 	fed := 0
 	for p := frame; len(p) > 0; {
 		n := min(16<<10, len(p))
@@ -297,7 +298,7 @@ func TestSingleEventAppendTakesOneAllocation(t *testing.T) {
 func TestTooManyParametersAreAFault(t *testing.T) {
 	for n, want := range map[int]bool{MaxParams: true, MaxParams + 1: false} {
 		frame := AppendRequest(nil, &Request{ID: 1, Tenant: 1, Body: &Query{SQL: "SELECT 1", Params: make([]Value, n)}}, Features{})
-		_, err := NewSession().Feed(frame, nil)
+		_, err := NewSession(Alone()).Feed(frame, nil)
 		if (err == nil) != want {
 			t.Errorf("%d parameters: %v", n, err)
 		}

@@ -235,7 +235,7 @@ func writeExtended(t *testing.T) {
 func TestMalformedFramesFault(t *testing.T) {
 	for _, l := range readLines(t, "malformed-v1.txt") {
 		t.Run(l.name, func(t *testing.T) {
-			requests, err := NewSession().Feed(unhex(t, l.second), nil)
+			requests, err := NewSession(Alone()).Feed(unhex(t, l.second), nil)
 			if len(requests) != 0 {
 				t.Errorf("%d requests decoded", len(requests))
 			}

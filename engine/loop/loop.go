@@ -26,8 +26,10 @@ type Driver interface {
 	Sync(*engine.Sync)
 	// Start runs a job; engine.JobDone comes back by Complete.
 	Start(*engine.StartJob)
-	// Send encodes and sends a reply, after those sent before; Sent comes back when its bytes have left.
+	// Send encodes and sends a reply, after what was sent before; Sent comes back when its bytes have left.
 	Send(reply *engine.Reply, took wire.Span)
+	// Push encodes and sends what answers no request, in the same way.
+	Push(*engine.Push)
 	// Pause stops reading from a connection, or resumes it.
 	Pause(conn engine.ConnID, paused bool)
 	// Disconnect closes a connection once everything sent to it has left. Closed comes back.
@@ -60,6 +62,7 @@ type Config struct {
 	HandshakeTimeout wire.Span // from opening to the first request
 	IdleTimeout      wire.Span // between requests, with nothing under way
 	StallTimeout     wire.Span // without any byte leaving, while there are some to send
+	PingTimeout      wire.Span // for an answer to a ping, which a connection with subscriptions gets instead of IdleTimeout
 }
 
 // DefaultConfig returns the limits of a production server.
@@ -67,6 +70,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxInflight: 4096, MaxReceived: 1 << 20, MaxUnsent: 4 << 20, Group: 4096, Share: 256,
 		HandshakeTimeout: 10 * engine.Second, IdleTimeout: 15 * engine.Minute, StallTimeout: 30 * engine.Second,
+		PingTimeout: 30 * engine.Second,
 	}
 }
 
@@ -79,6 +83,7 @@ type Loop struct {
 	order  []*conn // by id, for sweeps
 	ready  []*conn // with requests that may be taken, in turn
 	done   []engine.Command
+	eased  []*conn // that were choked and have room again
 	fx     []engine.Effect
 	closed bool // takes no new requests
 }
@@ -88,12 +93,16 @@ type conn struct {
 	id      engine.ConnID
 	from    string
 	queue   []*wire.Request // received, not yet given to the machine
-	waiting []answer        // received and not answered, in request order; the first len-queue are with the machine
+	waiting []answer        // received and not sent, in request order; all but the last len(queue) are with the machine
 	seq     uint64          // of the first one waiting
 	unsent  int             // bytes of replies that were sent and have not left
 	stored  int             // bytes of the requests in queue
 	held    int             // bytes of replies that wait for earlier ones
 	expect  int             // bytes that reads with the machine may answer
+	free    bool            // replies are sent as they come, not in the order of the requests
+	pushed  bool            // something was pushed
+	eased   bool            // in Loop.eased
+	pinged  bool            // and has not sent anything since
 	ready   bool            // in Loop.ready
 	paused  bool
 	closing Reason    // set once nothing more is read; the connection ends when all is answered
@@ -101,11 +110,13 @@ type conn struct {
 	active  wire.Time // when something last arrived or left
 	moved   wire.Time // when bytes last left, or began to wait
 	heard   bool      // a request has come
+	broken  bool      // the last one waiting is not a request, but what could not be decoded
 }
 
 // answer is the place of one reply.
 type answer struct {
 	reply  *engine.Reply // nil until the machine answers
+	sent   bool          // out of order
 	at     wire.Time     // when the request came
 	expect int
 }
@@ -131,7 +142,8 @@ func (l *Loop) Receive(now engine.Instant, id engine.ConnID, requests []*wire.Re
 	if c == nil || c.closing != "" || len(requests) == 0 {
 		return
 	}
-	c.active, c.heard = now.Mono, true
+	c.active, c.heard, c.pinged = now.Mono, true, false
+	c.free = requests[len(requests)-1].Features.Version >= 2
 	c.queue = append(c.queue, requests...)
 	for _, r := range requests {
 		c.stored += r.Size
@@ -144,12 +156,24 @@ func (l *Loop) Receive(now engine.Instant, id engine.ConnID, requests []*wire.Re
 	l.wake(c)
 }
 
-// Fault says that what arrived after the requests received cannot be decoded. They are answered, then the connection
-// ends.
-func (l *Loop) Fault(id engine.ConnID) {
-	if c := l.conns[id]; c != nil {
-		l.shut(c, ReasonFault)
+// Fault says that what arrived after the requests received cannot be decoded. They are answered, and so is the one that
+// cannot, where its client is to be told; then the connection ends.
+func (l *Loop) Fault(now engine.Instant, id engine.ConnID, f *wire.Fault) {
+	c := l.conns[id]
+	if c == nil || c.closing != "" {
+		return
 	}
+	if f.Request.Set {
+		c.waiting = append(c.waiting, answer{at: now.Mono})
+		c.broken = true
+		c.closing = ReasonFault
+		l.answer(now, &engine.Reply{Conn: id, Seq: c.seq + uint64(len(c.waiting)) - 1, Garbled: true, Msg: wire.Response{
+			RequestID: f.Request.Value,
+			Body:      &wire.Error{Code: wire.InvalidRequest, Message: "the request cannot be decoded: " + f.Err.Error()},
+		}})
+		return
+	}
+	l.shut(c, ReasonFault)
 }
 
 // Sent says that replies that count for so many bytes have left a connection; 0 says that a part of one has.
@@ -161,14 +185,24 @@ func (l *Loop) Sent(now engine.Instant, id engine.ConnID, bytes int) {
 	c.active, c.moved = now.Mono, now.Mono
 	c.unsent -= bytes
 	l.wake(c)
+	if upto, choked := 0, false; c.pushed && !c.eased {
+		if upto, choked = l.m.Choked(id); choked && c.unsent <= upto {
+			c.eased = true
+			l.eased = append(l.eased, c)
+		}
+	}
 }
 
+// Eased reports that a turn is needed since connections that were choked have room again.
+func (l *Loop) Eased() bool { return len(l.eased) > 0 }
+
 // Closed says that a connection is gone. Its requests that the machine has not seen are dropped.
-func (l *Loop) Closed(id engine.ConnID) {
+func (l *Loop) Closed(now engine.Instant, id engine.ConnID) {
 	c := l.conns[id]
 	if c == nil {
 		return
 	}
+	l.step(now, engine.Hangup{Conn: id})
 	c.queue, c.ended = nil, true
 	delete(l.conns, id)
 	i := sort.Search(len(l.order), func(i int) bool { return l.order[i].id >= id })
@@ -186,6 +220,12 @@ func (l *Loop) Run(now engine.Instant) bool {
 		l.done[i] = nil
 	}
 	l.done = l.done[:0]
+	for i, c := range l.eased {
+		c.eased = false
+		l.step(now, engine.Drained{Conn: c.id, Unsent: c.unsent})
+		l.eased[i] = nil
+	}
+	l.eased = l.eased[:0]
 	taken := 0
 	for len(l.ready) > 0 && taken < l.cfg.Group && !l.m.Full() {
 		c := l.ready[0]
@@ -204,16 +244,21 @@ func (l *Loop) Run(now engine.Instant) bool {
 func (l *Loop) Tick(now engine.Instant) {
 	l.step(now, engine.Tick{})
 	for _, c := range l.order {
-		if why := l.overdue(c, now.Mono); why != "" {
+		switch why := l.overdue(c, now.Mono); {
+		case why == ReasonIdle && !c.pinged && l.m.Subscribed(c.id):
+			c.pinged, c.active = true, now.Mono
+			l.push(now, &engine.Push{Conn: c.id, Msg: wire.Push{Body: &wire.PushPing{}}})
+		case why != "":
 			l.end(c, why)
 		}
 	}
 }
 
 // Shutdown takes no more requests. Every connection ends when what it has sent is answered.
-func (l *Loop) Shutdown() {
+func (l *Loop) Shutdown(now engine.Instant) {
 	l.closed = true
 	for _, c := range l.order {
+		l.step(now, engine.Dismiss{Conn: c.id})
 		l.shut(c, ReasonShutdown)
 	}
 }
@@ -231,7 +276,9 @@ func (l *Loop) Queued() int {
 }
 
 // Quiet reports whether nothing is under way.
-func (l *Loop) Quiet() bool { return len(l.ready) == 0 && len(l.done) == 0 && l.m.Idle() }
+func (l *Loop) Quiet() bool {
+	return len(l.ready) == 0 && len(l.done) == 0 && len(l.eased) == 0 && l.m.Idle()
+}
 
 // take gives a connection's next requests to the machine, up to its share, and returns how many.
 func (l *Loop) take(now engine.Instant, c *conn) int {
@@ -239,6 +286,9 @@ func (l *Loop) take(now engine.Instant, c *conn) int {
 	n := 0
 	for n < len(requests) && l.able(c) && !l.m.Full() {
 		i := len(c.waiting) - len(c.queue) // its place among those waiting
+		if c.broken {
+			i-- // the last one is not in the queue
+		}
 		requests[n] = engine.Request{Conn: c.id, Seq: c.seq + uint64(i), From: c.from, Msg: c.queue[0]}
 		c.waiting[i].expect = expected(c.queue[0])
 		c.expect += c.waiting[i].expect
@@ -281,6 +331,8 @@ func (l *Loop) step(now engine.Instant, cmd engine.Command) {
 		switch e := e.(type) {
 		case *engine.Reply:
 			l.answer(now, e)
+		case *engine.Push:
+			l.push(now, e)
 		case *engine.Write:
 			l.d.Write(e)
 		case *engine.Sync:
@@ -294,7 +346,18 @@ func (l *Loop) step(now engine.Instant, cmd engine.Command) {
 	}
 }
 
-// answer puts a reply in its place and sends all that are next in order.
+// push sends what answers no request.
+func (l *Loop) push(now engine.Instant, p *engine.Push) {
+	c := l.conns[p.Conn]
+	if c == nil || c.ended {
+		return
+	}
+	c.pushed = true
+	c.send(now, engine.Weight(&p.Msg))
+	l.d.Push(p)
+}
+
+// answer puts a reply in its place and sends all that are next in order, or at once where order does not matter.
 func (l *Loop) answer(now engine.Instant, r *engine.Reply) {
 	c := l.conns[r.Conn]
 	if c == nil || c.ended {
@@ -303,13 +366,24 @@ func (l *Loop) answer(now engine.Instant, r *engine.Reply) {
 	a := &c.waiting[r.Seq-c.seq]
 	a.reply = r
 	c.expect -= a.expect
-	c.held += ReplySize(r)
+	size := engine.Weight(&r.Msg)
+	if c.held += size; c.free && r.Seq != c.seq {
+		a.sent = true
+		c.held -= size
+		c.send(now, size)
+		l.d.Send(r, wire.Span(now.Mono-a.at))
+	}
 	for len(c.waiting) > 0 && c.waiting[0].reply != nil {
 		a := c.waiting[0]
 		c.waiting[0] = answer{}
 		c.waiting = c.waiting[1:]
 		c.seq++
-		c.send(now, ReplySize(a.reply))
+		if a.sent {
+			continue
+		}
+		size := engine.Weight(&a.reply.Msg)
+		c.held -= size
+		c.send(now, size)
 		l.d.Send(a.reply, wire.Span(now.Mono-a.at))
 		if a.reply.Close {
 			l.end(c, ReasonRefused)
@@ -320,12 +394,11 @@ func (l *Loop) answer(now engine.Instant, r *engine.Reply) {
 	l.finish(c)
 }
 
-// send counts a reply as sent.
+// send counts a message as sent.
 func (c *conn) send(now engine.Instant, size int) {
 	if c.unsent == 0 {
 		c.moved = now.Mono
 	}
-	c.held -= size
 	c.unsent += size
 }
 
@@ -335,17 +408,6 @@ func (l *Loop) resume(c *conn) {
 		c.paused = false
 		l.d.Pause(c.id, false)
 	}
-}
-
-// replyOverhead is what a reply counts for beyond its events, in bytes.
-const replyOverhead = 128
-
-// ReplySize returns what a reply counts for until it has left; the driver gives the same number to Sent.
-func ReplySize(r *engine.Reply) int {
-	if b, ok := r.Msg.Body.(*wire.ReadEventsReply); ok {
-		return replyOverhead + b.Events.Size
-	}
-	return replyOverhead
 }
 
 // shut takes no more requests from a connection and ends it when those received are answered.
@@ -377,6 +439,8 @@ func (l *Loop) overdue(c *conn, now wire.Time) Reason {
 	switch {
 	case c.ended:
 		return ""
+	case c.pinged && past(c.active, l.cfg.PingTimeout):
+		return ReasonIdle
 	case c.unsent > 0 && past(c.moved, l.cfg.StallTimeout):
 		return ReasonStalled
 	case !c.heard && past(c.active, l.cfg.HandshakeTimeout):

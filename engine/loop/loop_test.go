@@ -51,7 +51,7 @@ func newRig(t *testing.T, limit func(*loop.Config)) *rig {
 	r.receive(99, &wire.CreateStream{Name: "a", Placement: wire.Placement{Global: true}})
 	r.run()
 	r.synced()
-	r.loop.Closed(99)
+	r.loop.Closed(r.now, 99)
 	r.ids, r.told = 0, nil
 	return r
 }
@@ -75,6 +75,8 @@ func (r *rig) Start(j *engine.StartJob) {
 func (r *rig) Send(p *engine.Reply, _ wire.Span) {
 	r.tell("send %d.%d %s", p.Conn, p.Msg.RequestID, p.Op)
 }
+
+func (r *rig) Push(p *engine.Push) { r.tell("push %d %T", p.Conn, p.Msg.Body) }
 
 func (r *rig) Pause(id engine.ConnID, paused bool) { r.tell("pause %d %t", id, paused) }
 
@@ -141,7 +143,7 @@ func (r *rig) fill(events, size int) {
 		r.run()
 		r.synced()
 	}
-	r.loop.Closed(50)
+	r.loop.Closed(r.now, 50)
 	r.ids, r.told = 0, nil
 }
 
@@ -361,7 +363,7 @@ func TestShutdownAnswersWhatItAccepted(t *testing.T) {
 	r.receive(1, add(1), ping())
 	r.run()
 	r.receive(1, ping()) // not with the machine yet
-	r.loop.Shutdown()
+	r.loop.Shutdown(r.now)
 	r.want("disconnect 2 shutdown")
 	r.receive(1, ping()) // too late
 	r.open(3)
@@ -378,7 +380,7 @@ func TestFaultAnswersThenDisconnects(t *testing.T) {
 	r := newRig(t, nil)
 	r.open(1)
 	r.receive(1, add(1))
-	r.loop.Fault(1)
+	r.loop.Fault(r.now, 1, &wire.Fault{})
 	r.receive(1, ping())
 	r.run()
 	r.want()
@@ -401,7 +403,7 @@ func TestClosedConnectionGetsNothing(t *testing.T) {
 	r.receive(1, add(1))
 	r.run()
 	r.receive(1, add(1))
-	r.loop.Closed(1)
+	r.loop.Closed(r.now, 1)
 	r.synced()
 	r.receive(2, &wire.StreamInfo{Stream: 1})
 	r.run()
@@ -411,7 +413,7 @@ func TestClosedConnectionGetsNothing(t *testing.T) {
 	}
 	r.receive(1, ping())
 	r.loop.Sent(r.now, 1, 128)
-	r.loop.Fault(1)
+	r.loop.Fault(r.now, 1, &wire.Fault{})
 	r.run()
 	r.want()
 }
@@ -437,7 +439,7 @@ func TestEndedConnectionGetsNothing(t *testing.T) {
 	r.want("send 1.1 Ping")
 	r.tick(31 * engine.Second)
 	r.want("disconnect 1 stalled")
-	r.loop.Shutdown() // does not end it again
+	r.loop.Shutdown(r.now) // does not end it again
 	r.synced()
 	r.want()
 }

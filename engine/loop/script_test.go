@@ -69,15 +69,15 @@ func (p *play) run(c *script.Command) string {
 	case "sent":
 		p.sent(conn, c.Int("replies", len(p.unsent[conn])))
 	case "fault":
-		p.l.Fault(conn)
+		p.l.Fault(p.now, conn, &wire.Fault{})
 	case "closed":
-		p.l.Closed(conn)
+		p.l.Closed(p.now, conn)
 	case "tick":
 		p.now.Mono += wire.Time(c.Span("after", 0))
 		p.now.Wall += wire.Time(c.Span("after", 0))
 		p.l.Tick(p.now)
 	case "shutdown":
-		p.l.Shutdown()
+		p.l.Shutdown(p.now)
 	case "state":
 		fmt.Fprintf(&p.out, "conns %d queued %d quiet %t\n", p.l.Conns(), p.l.Queued(), p.l.Quiet())
 	default:
@@ -162,7 +162,7 @@ func (p *play) Start(j *engine.StartJob) {
 
 // Send implements loop.Driver.
 func (p *play) Send(r *engine.Reply, _ wire.Span) {
-	p.unsent[r.Conn] = append(p.unsent[r.Conn], loop.ReplySize(r))
+	p.unsent[r.Conn] = append(p.unsent[r.Conn], engine.Weight(&r.Msg))
 	fmt.Fprintf(&p.out, "Send{Conn:%d Req:%d %s", r.Conn, r.Seq, strings.TrimPrefix(fmt.Sprintf("%T", r.Msg.Body), "*wire."))
 	switch b := r.Msg.Body.(type) {
 	case *wire.AppendEventsReply:
@@ -175,6 +175,12 @@ func (p *play) Send(r *engine.Reply, _ wire.Span) {
 		fmt.Fprintf(&p.out, " %s", b.Code)
 	}
 	p.out.WriteString("}\n")
+}
+
+// Push implements loop.Driver.
+func (p *play) Push(e *engine.Push) {
+	p.unsent[e.Conn] = append(p.unsent[e.Conn], engine.Weight(&e.Msg))
+	fmt.Fprintf(&p.out, "Push{Conn:%d %s}\n", e.Conn, strings.TrimPrefix(fmt.Sprintf("%T", e.Msg.Body), "*wire."))
 }
 
 // Pause implements loop.Driver.

@@ -31,7 +31,7 @@ func (t *trial) dial(client int, tenant *model.Tenant) (*peer, error) {
 	}
 	t.mu.Lock()
 	t.conns++
-	p := &peer{t: t, client: client, conn: t.conns, tenant: tenant, nc: nc, session: wire.NewClientSession()}
+	p := &peer{t: t, client: client, conn: t.conns, tenant: tenant, nc: nc, session: wire.NewClientSession(wire.Alone())}
 	t.mu.Unlock()
 	rich := wire.Features{RichEvents: true, ExtendedErrors: true}
 	if err := p.call(&model.Call{Body: &wire.Handshake{ClientVersion: 1, Capabilities: rich.Capabilities()}}); err != nil {
@@ -122,7 +122,8 @@ func (p *peer) receive() error {
 	replies, err := p.session.Feed(p.buf[:n], nil)
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	for _, r := range replies {
+	for _, m := range replies {
+		r := m.(*wire.Response) // nothing else travels in version 1
 		c := p.inflight[0]
 		if r.RequestID != c.ID {
 			return errOrder

@@ -26,6 +26,9 @@ type Snapshot struct {
 	Recovery time.Duration // of the last start
 
 	OldestEvent time.Duration // age of the oldest event that can be read
+	Lag         wire.Offset   // events that the subscription furthest behind has not been sent
+
+	Packed, Unpacked [wire.CodecCount]wire.Traffic
 
 	Requests    [ops][codes]uint64 // replies by operation and code; the last code is success
 	Latency     [ops]Histogram     // from arrival to reply, in nanoseconds
@@ -43,6 +46,9 @@ const (
 
 // Reply counts a reply that took so long.
 func (s *Snapshot) Reply(r *engine.Reply, took wire.Span) {
+	if r.Garbled {
+		return // it counts as a fault
+	}
 	code := ok
 	if c, refused := r.Code(); refused {
 		code = int(c)

@@ -221,7 +221,7 @@ func TestManyConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		peers[i] = &peer{t: t, nc: nc, s: wire.NewClientSession()}
+		peers[i] = &peer{t: t, nc: nc, s: wire.NewClientSession(wire.Alone())}
 		peers[i].send(&wire.AppendEvents{Stream: s, Events: [][]byte{[]byte("x")}})
 	}
 	seen := map[wire.Offset]bool{}

@@ -84,7 +84,7 @@ type event struct {
 	conn     *tcp.Conn
 	requests []*wire.Request
 	bytes    int
-	fault    wire.FaultReason
+	fault    *wire.Fault
 	done     engine.Command
 	stats    chan<- admin.Snapshot
 }
@@ -134,7 +134,7 @@ func (h *Host) open() error {
 	h.Report, h.Recovery = report, time.Since(h.began)
 	h.lead.init(h, m)
 	h.server, err = tcp.Listen(h.cfg.Listen, h, tcp.Options{
-		MaxConns: connections(h.cfg.MaxConns, openFiles()), Size: loop.ReplySize, Refused: func() { h.post(event{kind: refused}) },
+		MaxConns: connections(h.cfg.MaxConns, openFiles()), Refused: func() { h.post(event{kind: refused}) },
 	})
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ const few = 4
 // Faulted implements tcp.Handler.
 func (h *Host) Faulted(c *tcp.Conn, f *wire.Fault) {
 	h.log.Warn("connection closed: what it sent cannot be decoded", "from", c.From, "reason", f.Reason.String(), "detail", f.Error())
-	h.post(event{kind: faulted, conn: c, fault: f.Reason})
+	h.post(event{kind: faulted, conn: c, fault: f})
 }
 
 // Sent implements tcp.Handler.

@@ -19,7 +19,7 @@ type peer struct {
 	s   *wire.ClientSession
 	f   wire.Features
 	id  uint64
-	in  []*wire.Response
+	in  []wire.Message
 	buf [64 << 10]byte
 }
 
@@ -45,7 +45,7 @@ func connect(t testing.TB, h *host.Host) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	return &peer{t: t, nc: nc, s: wire.NewClientSession()}
+	return &peer{t: t, nc: nc, s: wire.NewClientSession(wire.Alone())}
 }
 
 // send writes requests in one piece.
@@ -75,7 +75,7 @@ func (p *peer) next() wire.ResponseBody {
 	}
 	r := p.in[0]
 	p.in = p.in[1:]
-	return r.Body
+	return r.(*wire.Response).Body
 }
 
 func (p *peer) call(b wire.RequestBody) wire.ResponseBody {

@@ -87,20 +87,20 @@ func (l *leader) event(now engine.Instant, e *event) {
 	case received:
 		l.loop.Receive(now, e.conn.ID, e.requests)
 	case faulted:
-		l.meter.Faults[e.fault]++
-		l.loop.Fault(e.conn.ID)
+		l.meter.Faults[e.fault.Reason]++
+		l.loop.Fault(now, e.conn.ID, e.fault)
 	case sent:
 		l.loop.Sent(now, e.conn.ID, e.bytes)
 	case closed:
 		delete(l.conns, e.conn.ID)
-		l.loop.Closed(e.conn.ID)
+		l.loop.Closed(now, e.conn.ID)
 	case done:
 		l.loop.Complete(e.done)
 	case tick:
 		l.loop.Tick(now)
 		l.watch()
 	case shutdown:
-		l.loop.Shutdown()
+		l.loop.Shutdown(now)
 	case stats:
 		e.stats <- l.snapshot()
 	case refused:
@@ -139,6 +139,7 @@ func (l *leader) flush(now engine.Instant) {
 		}
 	}
 	l.dirty = l.dirty[:0]
+	l.more = l.more || l.loop.Eased()
 }
 
 // Write implements loop.Driver.
@@ -163,7 +164,15 @@ func (l *leader) Start(j *engine.StartJob) { l.h.runJob(j) }
 func (l *leader) Send(r *engine.Reply, took wire.Span) {
 	l.meter.Reply(r, took)
 	if c := l.conns[r.Conn]; c != nil {
-		c.Send(r)
+		c.Send(&r.Msg)
+		l.touch(c)
+	}
+}
+
+// Push implements loop.Driver.
+func (l *leader) Push(p *engine.Push) {
+	if c := l.conns[p.Conn]; c != nil {
+		c.Send(&p.Msg)
 		l.touch(c)
 	}
 }
@@ -210,6 +219,8 @@ func (l *leader) snapshot() admin.Snapshot {
 	s.Engine = l.machine.Stats()
 	s.Conns, s.Queued = l.loop.Conns(), l.loop.Queued()
 	s.BytesIn, s.BytesOut = l.h.server.Bytes()
+	packed := l.h.server.Compression()
+	s.Packed, s.Unpacked, s.Lag = packed.Packed, packed.Unpacked, l.machine.Lag()
 	s.Fsync = l.took.Load()
 	s.Recovery = l.h.Recovery
 	s.OldestEvent = time.Duration(l.machine.OldestAge())

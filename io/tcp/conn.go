@@ -22,7 +22,7 @@ type Handler interface {
 	Received(*Conn, []*wire.Request)
 	// Faulted says that what followed cannot be decoded; nothing more is received.
 	Faulted(*Conn, *wire.Fault)
-	// Sent says that replies that count for so many bytes have left; 0 says that a part of one has.
+	// Sent says that messages that count for so many bytes have left; 0 says that a part of one has.
 	Sent(c *Conn, bytes int)
 	// Closed comes last.
 	Closed(*Conn)
@@ -35,14 +35,14 @@ type Conn struct {
 
 	server  *Server
 	handler Handler
-	size    func(*engine.Reply) int // what a reply counts for
 	nc      net.Conn
 	raw     syscall.RawConn
 	session *wire.Session
 
 	mu      sync.Mutex // guards what follows
-	queue   []*engine.Reply
+	queue   []wire.Message
 	waiting int           // what the queue counts for, in bytes
+	packs   bool          // something in the queue is to be compressed
 	flying  bool          // somebody encodes and writes; buf, rest and counted are theirs
 	closing bool          // no reply is queued any more; the connection closes when all have left
 	paused  chan struct{} // not nil while reading is paused; closed to resume
@@ -53,17 +53,18 @@ type Conn struct {
 	buf     []byte // encoded replies
 	rest    []byte // the part of buf that has not left
 	counted int    // what the replies in buf count for
-	encoded []*engine.Reply
+	encoded []wire.Message
 }
 
 // Sizes in bytes.
 const (
-	minRead   = 4 << 10   // a connection that sends little holds little
-	maxRead   = 64 << 10  // what one read takes at most
-	direct    = 64 << 10  // what is written by whoever queued it; more is left to the writer
-	chunk     = 1 << 20   // what is encoded at a time, give or take a reply
-	piece     = 256 << 10 // what one write takes
-	keepSpace = 64 << 10  // a write buffer that has grown beyond is shared with others
+	minRead    = 4 << 10   // a connection that sends little holds little
+	maxRead    = 64 << 10  // what one read takes at most
+	direct     = 64 << 10  // what is written by whoever queued it; more is left to the writer
+	packInline = 1 << 10   // what is compressed by whoever queued it; likewise
+	chunk      = 1 << 20   // what is encoded at a time, give or take a reply
+	piece      = 256 << 10 // what one write takes
+	keepSpace  = 64 << 10  // a write buffer that has grown beyond is shared with others
 )
 
 // slow is how long a write takes for the handler to be told of the part that has left.
@@ -72,12 +73,14 @@ const slow = time.Second
 // flushTimeout is how long a connection that is being closed may take to read what was sent to it.
 const flushTimeout = 5 * time.Second
 
-// Send queues a reply. Flush must follow.
-func (c *Conn) Send(r *engine.Reply) {
+// Send queues a message. Flush must follow.
+func (c *Conn) Send(m wire.Message) {
 	c.mu.Lock()
 	if !c.closing {
-		c.queue = append(c.queue, r)
-		c.waiting += c.size(r)
+		c.queue = append(c.queue, m)
+		n := engine.Weight(m)
+		c.waiting += n
+		c.packs = c.packs || n > packInline && c.session.Packs(m)
 	}
 	c.mu.Unlock()
 }
@@ -91,7 +94,7 @@ func (c *Conn) Flush() (sent int) {
 		return 0
 	}
 	c.flying = true
-	if c.waiting > direct {
+	if c.waiting > direct || c.packs {
 		c.mu.Unlock()
 		c.handOver()
 		return 0
@@ -160,22 +163,29 @@ func (c *Conn) landed() bool {
 func (c *Conn) takeLocked() {
 	n := 0
 	for n < len(c.queue) && (n == 0 || c.counted < chunk) {
-		c.counted += c.size(c.queue[n])
+		c.counted += engine.Weight(c.queue[n])
 		n++
 	}
 	c.encoded = append(c.encoded[:0], c.queue[:n]...)
 	clear(c.queue[:n])
 	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = c.queue[:0:0]
+		c.queue, c.packs = c.queue[:0:0], false
 	}
 	c.waiting -= c.counted
 }
 
 func (c *Conn) encode() {
 	c.buf = c.buf[:0]
-	for i, r := range c.encoded {
-		c.buf = c.session.AppendReply(c.buf, &r.Msg)
+	var p *wire.Packer
+	for i, m := range c.encoded {
+		if p == nil && c.session.Packs(m) {
+			p = c.server.packers.Borrow()
+		}
+		c.buf = c.session.Append(c.buf, m, p)
 		c.encoded[i] = nil
+	}
+	if p != nil {
+		c.server.packers.Return(p)
 	}
 	c.rest = c.buf
 }

@@ -17,7 +17,6 @@ import (
 type Server struct {
 	ln       *net.TCPListener
 	handler  Handler
-	size     func(*engine.Reply) int
 	max      int
 	refused  func()
 	mu       sync.Mutex // guards conns and last
@@ -27,13 +26,13 @@ type Server struct {
 	routines sync.WaitGroup // of connections; only Serve adds to it
 	in, out  atomic.Uint64  // bytes
 	large    sync.Pool      // of *[]byte: buffers for large replies, shared by all connections
+	packers  packers
 }
 
 // Options are a server's settings.
 type Options struct {
-	MaxConns int                     // connections at a time; more are closed at once
-	Size     func(*engine.Reply) int // what a reply counts for until it has left, in bytes
-	Refused  func()                  // called for each connection closed at once
+	MaxConns int    // connections at a time; more are closed at once
+	Refused  func() // called for each connection closed at once
 }
 
 // Listen opens the port. Serve must follow.
@@ -50,7 +49,7 @@ func Listen(addr string, h Handler, o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	return &Server{
-		ln: ln, handler: h, size: o.Size, max: o.MaxConns, refused: o.Refused,
+		ln: ln, handler: h, max: o.MaxConns, refused: o.Refused,
 		conns: map[*Conn]struct{}{}, served: make(chan struct{}),
 	}, nil
 }
@@ -60,6 +59,9 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
 // Bytes returns how many bytes were received and sent on all connections.
 func (s *Server) Bytes() (in, out uint64) { return s.in.Load(), s.out.Load() }
+
+// Compression returns what was compressed and expanded on all connections.
+func (s *Server) Compression() Compression { return s.packers.load() }
 
 // Serve accepts connections until Close. A failure to accept one (no more file descriptors, say) is waited out.
 func (s *Server) Serve() {
@@ -89,8 +91,8 @@ func (s *Server) accept(nc *net.TCPConn) {
 	}
 	s.last++
 	c := &Conn{
-		ID: s.last, From: nc.RemoteAddr().String(), server: s, handler: s.handler, size: s.size, nc: nc, raw: raw,
-		session: wire.NewSession(), wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		ID: s.last, From: nc.RemoteAddr().String(), server: s, handler: s.handler, nc: nc, raw: raw,
+		session: wire.NewSession(&s.packers), wake: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kimberlitedb/kimberlite-go/engine/loop"
 	"github.com/kimberlitedb/kimberlite-go/io/tcp"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -24,7 +23,7 @@ func (deaf) Closed(*tcp.Conn)                    {}
 func TestConnectionsWhileClosing(t *testing.T) {
 	for range 20 {
 		s, err := tcp.Listen("127.0.0.1:0", deaf{}, tcp.Options{
-			MaxConns: 100, Size: loop.ReplySize, Refused: func() {},
+			MaxConns: 100, Refused: func() {},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -155,7 +155,7 @@ func (c *Client) dial() {
 	}
 	c.dialing = true
 	*c.links++
-	l := &link{c: c, number: *c.links, session: wire.NewClientSession(), scanner: c.suite.Scanner(c.tenant.ID)}
+	l := &link{c: c, number: *c.links, session: wire.NewClientSession(wire.Alone()), scanner: c.suite.Scanner(c.tenant.ID)}
 	c.world.Dial(c.index, l, func(conn *network.Conn) {
 		c.dialing = false
 		if conn == nil {
@@ -220,7 +220,7 @@ func (l *link) Data(p []byte) {
 		if c.suite.Failed != nil || l.gone {
 			return
 		}
-		l.reply(r)
+		l.reply(r.(*wire.Response))
 	}
 	if err != nil {
 		if l.conn.Damaged(network.Client) {

@@ -199,7 +199,7 @@ func (k *Keeper) dial() {
 		return
 	}
 	k.dialing = true
-	l := &keeperLink{k: k, session: wire.NewClientSession(), plain: k.rand.N(8) == 0, heard: k.world.Now()}
+	l := &keeperLink{k: k, session: wire.NewClientSession(wire.Alone()), plain: k.rand.N(8) == 0, heard: k.world.Now()}
 	k.world.Dial(k.index, l, func(conn *network.Conn) {
 		k.dialing = false
 		if conn == nil || k.stopped {
@@ -349,7 +349,7 @@ func (l *keeperLink) Data(p []byte) {
 		}
 		done := l.waiting[0]
 		l.waiting = l.waiting[1:]
-		done(r.Body)
+		done(r.(*wire.Response).Body)
 	}
 	if err != nil {
 		l.conn.Abort(network.Client)

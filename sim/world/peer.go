@@ -29,10 +29,10 @@ type peer struct {
 	gone    bool
 }
 
-// outgoing is a reply that has not been encoded, and what its bytes must be.
+// outgoing is a message that has not been encoded, and what its bytes must be, uncompressed.
 type outgoing struct {
-	reply *engine.Reply
-	sum   uint64
+	message wire.Message
+	sum     uint64
 }
 
 // Data implements network.End.
@@ -66,7 +66,7 @@ func (p *peer) fault(err error) {
 	if !p.conn.Spoilt() {
 		w.suite.Fail(check.Contract, "the server cannot decode what a client sent in good faith: %v", err)
 	}
-	p.s.loop.Fault(p.id)
+	p.s.loop.Fault(p.s.now(), p.id, f)
 }
 
 // Ready implements network.End.
@@ -95,21 +95,20 @@ func (p *peer) Hangup() {
 func (p *peer) closed() {
 	p.gone = true
 	delete(p.s.peers, p.id)
-	p.s.loop.Closed(p.id)
+	p.s.loop.Closed(p.s.now(), p.id)
 	p.s.wake()
 }
 
-func (p *peer) send(r *engine.Reply) {
+func (p *peer) send(m wire.Message) {
 	if p.closing || p.gone {
 		return
 	}
 	w := p.s.w
-	bytes := p.session.AppendReply(w.scratch[:0], &r.Msg)
-	w.scratch = bytes
-	w.note("send", uint64(p.id), r.Msg.RequestID, trace.Sum(bytes))
-	p.queue = append(p.queue, outgoing{r, trace.Sum(bytes)})
-	p.waiting += loop.ReplySize(r)
-	p.largest = max(p.largest, loop.ReplySize(r))
+	sum := p.sum(m)
+	w.note("send", uint64(p.id), 0, sum)
+	p.queue = append(p.queue, outgoing{m, sum})
+	p.waiting += engine.Weight(m)
+	p.largest = max(p.largest, engine.Weight(m))
 	w.bounded(p)
 	p.touch()
 }
@@ -178,10 +177,18 @@ func (p *peer) encode() {
 	o := p.queue[0]
 	p.queue[0] = outgoing{}
 	p.queue = p.queue[1:]
-	p.buf = p.session.AppendReply(nil, &o.reply.Msg)
-	p.size = loop.ReplySize(o.reply)
+	sum := p.sum(o.message)
+	p.buf = p.session.Append(nil, o.message, p.s.w.packers.Borrow())
+	p.size = engine.Weight(o.message)
 	p.s.w.suite.Saw(check.Buffers, p.s.w.now > 0)
-	if trace.Sum(p.buf) != o.sum {
-		p.s.w.suite.Fail(check.Buffers, "the reply to request %d was changed after it was given away", o.reply.Msg.RequestID)
+	if sum != o.sum {
+		p.s.w.suite.Fail(check.Buffers, "a %T was changed after it was given away", o.message)
 	}
+}
+
+// sum sums up a message's payload as it is now.
+func (p *peer) sum(m wire.Message) uint64 {
+	w := p.s.w
+	w.scratch = wire.AppendMessage(w.scratch[:0], m, wire.Features{}.In(wire.MaxVersion), nil)
+	return trace.Sum(w.scratch)
 }

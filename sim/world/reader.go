@@ -62,7 +62,7 @@ func (w *World) haveRead() bool {
 }
 
 func (r *reader) dial() {
-	r.session, r.scanner, r.gone = wire.NewClientSession(), r.w.suite.Scanner(r.tenant.ID), false
+	r.session, r.scanner, r.gone = wire.NewClientSession(wire.Alone()), r.w.suite.Scanner(r.tenant.ID), false
 	r.w.Dial(-1, r, func(c *network.Conn) {
 		if c == nil {
 			r.w.after(500_000_000, r.dial)
@@ -92,9 +92,9 @@ func (r *reader) Data(p []byte) {
 		r.w.suite.Fail(check.Contract, "reading back: %v", err)
 	}
 	for _, reply := range replies {
-		r.call.Reply, r.call.Returned = reply.Body, r.w.now
+		r.call.Reply, r.call.Returned = reply.(*wire.Response).Body, r.w.now
 		r.w.suite.Reply(r.call)
-		r.learn(reply.Body)
+		r.learn(r.call.Reply)
 	}
 }
 

@@ -262,7 +262,17 @@ func (s *server) Send(r *engine.Reply, took wire.Span) {
 	if s.doom != "" || p == nil {
 		return
 	}
-	p.send(r)
+	p.send(&r.Msg)
+	s.strike(s.w.at.reply)
+}
+
+// Push implements loop.Driver.
+func (s *server) Push(e *engine.Push) {
+	p := s.peers[e.Conn]
+	if s.doom != "" || p == nil {
+		return
+	}
+	p.send(&e.Msg)
 	s.strike(s.w.at.reply)
 }
 
@@ -383,6 +393,9 @@ func (s *server) flush() {
 		p.flush()
 	}
 	s.dirty = s.dirty[:0]
+	if s.loop.Eased() {
+		s.wake()
+	}
 }
 
 // leaks says what is still held, once nothing should be.

@@ -47,6 +47,7 @@ type World struct {
 	latency    *rng.Rand
 	restart    *rng.Rand
 	scratch    []byte
+	packers    wire.Packers
 	probes     [engine.ProbeCount]int
 	history    history
 	done       bool
@@ -95,7 +96,7 @@ func New(p *plan.Plan) *World {
 	w := &World{
 		plan: p, source: source, in: in, trace: trace.New(), model: m, suite: check.New(m), reasons: map[string]int{},
 		cpu: source.Stream("cpu"), latency: source.Stream("disk.latency"), restart: source.Stream("restart"),
-		limit: chaosLimit,
+		limit: chaosLimit, packers: wire.Alone(),
 	}
 	crash := func(at string) crashPoints { return crashPoints{in.Point("process", at), in.Point("power", at)} }
 	w.at = points{
@@ -276,7 +277,7 @@ func (w *World) Dial(index int, end network.End, done func(*network.Conn)) {
 			done(nil)
 		default:
 			s.last++
-			p := &peer{s: s, id: s.last, session: wire.NewSession()}
+			p := &peer{s: s, id: s.last, session: wire.NewSession(w.packers)}
 			p.conn = w.net.Connect(index, end, p)
 			s.peers[p.id] = p
 			w.note("accept", uint64(p.id), uint64(index), 0)
@@ -361,6 +362,7 @@ func (w *World) engineConfig() engine.Config {
 	c.MaxBatch, c.MaxBacklog, c.Cache, c.SnapshotEvery = p.MaxBatch, p.MaxBacklog, p.Cache, p.SnapshotEvery
 	c.MaxBatchBytes, c.MaxBatchEvents = p.MaxBatchBytes, p.MaxBatchEvents
 	c.MaxDiskReads = 2 // so that some wait
+	c.MaxPushed = p.MaxUnsent
 	if p.Day > 0 {
 		c.RetentionDay, c.RetentionGrain = wire.Span(p.Day), wire.Span(p.Grain)
 		c.KeysPerStream, c.KeyAge, c.Keys = p.KeysPerStream, wire.Span(p.KeyAge), p.Keys
