@@ -227,7 +227,7 @@ func (m *Machine) synced(c Synced, fx []Effect) []Effect {
 	b.waiting = nil
 	fx = m.publish(b, m.write(fx))
 	m.forget()
-	return fx
+	return m.endBatch(fx) // retention may have moved
 }
 
 // forget drops the oldest batches from memory until the rest fits its budget.

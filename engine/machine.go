@@ -267,11 +267,10 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(fx)
+	fx = m.endBatch(m.retryReads(fx))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
-	fx = m.retryReads(fx)
 	return m.maintain(fx)
 }
 

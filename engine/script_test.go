@@ -44,8 +44,12 @@ func (p *play) run(c *script.Command) string {
 		if p.m.Full() {
 			return fmt.Sprintf("Request %d must wait", seq)
 		}
-		p.step(&engine.Request{Conn: 1, Seq: seq, From: "test", Msg: &wire.Request{
-			ID: seq, Tenant: tenant, Body: r, Features: wire.Features{RichEvents: !c.Bool("plain")},
+		f := wire.Features{RichEvents: !c.Bool("plain")}
+		if c.Has("version") && c.Name != "handshake" || c.Has("conn") {
+			f = f.In(uint16(c.Int("version", 3)))
+		}
+		p.step(&engine.Request{Conn: engine.ConnID(c.Int("conn", 1)), Seq: seq, From: "test", Msg: &wire.Request{
+			ID: seq, Tenant: tenant, Body: r, Features: f,
 		}})
 		return p.out.String()
 	}
@@ -65,6 +69,12 @@ func (p *play) run(c *script.Command) string {
 		p.synced(c)
 	case "io-failed":
 		p.step(engine.IOFailed{Err: errors.New(c.Text("error", "input/output error"))})
+	case "drained":
+		p.step(engine.Drained{Conn: engine.ConnID(c.Int("conn", 1)), Unsent: c.Int("unsent", 0)})
+	case "hangup":
+		p.step(engine.Hangup{Conn: engine.ConnID(c.Int("conn", 1))})
+	case "dismiss":
+		p.step(engine.Dismiss{Conn: engine.ConnID(c.Int("conn", 1))})
 	case "tick":
 		p.pass(c)
 		p.step(engine.Tick{})
@@ -146,6 +156,12 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return &wire.Clock{}
 	case "confirm-clock":
 		return &wire.ConfirmClock{Wall: p.now.Wall + wire.Time(c.Span("off", 0))}
+	case "subscribe":
+		return subscribeBody(c)
+	case "unsubscribe":
+		return &wire.Unsubscribe{Subscription: wire.SubscriptionID(c.Int("sub", 1))}
+	case "credit":
+		return &wire.Credit{Subscription: wire.SubscriptionID(c.Int("sub", 1)), Events: uint64(c.Int("events", 0)), Bytes: uint64(c.Int("bytes", 0))}
 	case "sync":
 		return &wire.Sync{}
 	case "ping":
@@ -160,6 +176,26 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return &wire.ListTenants{After: wire.TenantID(c.Int("after", 0)), Limit: uint32(c.Int("limit", 0))}
 	}
 	return nil
+}
+
+func subscribeBody(c *script.Command) wire.RequestBody {
+	b := &wire.Subscribe{
+		Stream: wire.StreamID(c.Int("stream", 1)), FromOffset: wire.Offset(c.Int("from", 0)),
+		CreditEvents: uint64(c.Int("events", 100)), CreditBytes: uint64(c.Int("bytes", 1<<20)),
+	}
+	if c.Has("last") {
+		b.FromOffset = wire.EndOffset
+	}
+	if c.Has("since") {
+		b.FromTimestamp = wire.Some(wire.Time(c.Span("since", 0)))
+	}
+	if c.Has("group") {
+		b.Group = wire.Some(c.Text("group", ""))
+	}
+	if c.Bool("audit") {
+		b.Stream = wire.StreamID(1<<63 + uint64(c.Int("tenant", 1)))
+	}
+	return b
 }
 
 // name returns a name, or one of a length.
@@ -209,6 +245,7 @@ func (p *play) open(c *script.Command) {
 	cfg.MaxBatch = c.Int("batch", 4096)
 	cfg.Cache = c.Int("cache", 1<<20)
 	cfg.MaxDiskReads = c.Int("disk-reads", 10)
+	cfg.MaxPushed = c.Int("pushed", cfg.MaxPushed)
 	cfg.SnapshotEvery = int64(c.Int("snapshot", 1<<20))
 	cfg.RetentionDay = wire.Span(c.Span("day", 24*time.Hour))
 	cfg.KeysPerStream, cfg.Keys = c.Int("keys", 100), c.Int("all-keys", 100)
@@ -357,6 +394,8 @@ func (p *play) step(cmd engine.Command) {
 			fmt.Fprintf(&p.out, "Sync{Upto:%d}\n", e.Upto)
 		case *engine.Reply:
 			fmt.Fprintln(&p.out, describeReply(e))
+		case *engine.Push:
+			fmt.Fprintf(&p.out, "Push{Conn:%d %s}\n", e.Conn, describePush(e.Msg.Body))
 		case *engine.Halt:
 			fmt.Fprintf(&p.out, "Halt{%v}\n", e.Err)
 		case *engine.StartJob:
@@ -371,6 +410,32 @@ func (p *play) step(cmd engine.Command) {
 	for _, j := range unseen {
 		p.finish(j)
 	}
+}
+
+func describePush(body wire.PushBody) string {
+	switch b := body.(type) {
+	case *wire.SubscriptionEvents:
+		s := fmt.Sprintf("Sub:%d", b.Subscription)
+		for e := range b.Events.All {
+			s += fmt.Sprintf(" %d:%s", e.Offset, short(e.Data))
+		}
+		return s
+	case *wire.SubscriptionClosed:
+		return fmt.Sprintf("Sub:%d Closed %s %q", b.Subscription, b.Code, b.Message)
+	case *wire.CaughtUp:
+		return fmt.Sprintf("Sub:%d CaughtUp:%d", b.Subscription, b.Offset)
+	case *wire.Gap:
+		return fmt.Sprintf("Sub:%d Gap:[%d,%d) %s", b.Subscription, b.From, b.To, b.Reason)
+	}
+	return fmt.Sprintf("%T", body)
+}
+
+// short is an event's data as scripts show it.
+func short(data []byte) string {
+	if len(data) > 8 {
+		return fmt.Sprintf("%.1s×%d", data, len(data))
+	}
+	return string(data)
 }
 
 func describeReply(r *engine.Reply) string {
@@ -423,6 +488,12 @@ func describeBody(body wire.ResponseBody) string {
 		return fmt.Sprintf(" Now:%s", clock(b.Now))
 	case *wire.ReadEventsReply:
 		return describeRead(b)
+	case *wire.SubscribeReply:
+		return fmt.Sprintf(" Sub:%d", b.Subscription)
+	case *wire.UnsubscribeReply:
+		return fmt.Sprintf(" Next:%d", b.Next)
+	case *wire.CreditReply:
+		return fmt.Sprintf(" Events:%d Bytes:%d", b.Events, b.Bytes)
 	case *wire.SyncReply:
 		return fmt.Sprintf(" Success:%t", b.Success)
 	case *wire.PingReply:
@@ -470,11 +541,7 @@ func describeStream(d *wire.StreamDescription) string {
 func describeRead(b *wire.ReadEventsReply) string {
 	s := ""
 	for e := range b.Events.All {
-		data := string(e.Data)
-		if len(data) > 8 {
-			data = fmt.Sprintf("%.1s×%d", data, len(data))
-		}
-		s += fmt.Sprintf(" %d:%s@%s", e.Offset, data, clock(e.Timestamp))
+		s += fmt.Sprintf(" %d:%s@%s", e.Offset, short(e.Data), clock(e.Timestamp))
 	}
 	if b.NextOffset.Set {
 		s += fmt.Sprintf(" Next:%d", b.NextOffset.Value)

@@ -248,7 +248,7 @@ func (m *Machine) drained(c Drained, fx []Effect) []Effect {
 	if to.choked { // the others come first the next time
 		to.list = append(to.list[1:], to.list[0])
 	}
-	return fx
+	return m.endBatch(fx) // retention may have moved
 }
 
 // pushed is one push and its memory.
@@ -416,6 +416,9 @@ func (m *Machine) behindDamage(s *stream, at wire.Offset) wire.Offset {
 	return max(next, at+1)
 }
 
+// seeks reports whether a subscription begins at a time and no event was as young yet.
+func (s *subscription) seeks() bool { return s.req.Msg.Body.(*wire.ReadEvents).FromTimestamp.Set }
+
 // readRetry is how long a subscription whose read has failed waits before the next.
 const readRetry = Second
 
@@ -504,6 +507,6 @@ func (m *Machine) publish(b *batch, fx []Effect) []Effect {
 
 // takes reports whether a subscription may be sent all that is fresh.
 func (s *subscription) takes(of *audience) bool {
-	return s.live && s.next == of.first && !s.waits && !s.reading && !s.to.choked &&
+	return s.live && s.next == of.first && !s.seeks() && !s.waits && !s.reading && !s.to.choked &&
 		s.events >= uint64(of.fresh.Count) && s.bytes >= int64(of.fresh.Size)
 }
