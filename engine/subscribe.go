@@ -23,14 +23,15 @@ type subscription struct {
 	events uint64                   // credit
 	bytes  int64                    // credit; below zero by what the last event passed it
 
-	start   bool      // at the beginning, wherever that is by now
-	live    bool      // it was told that it has caught up
-	starved bool      // there is no credit for events that there are
-	waits   bool      // until an entry is durable
-	reading bool      // a read of it is under way
-	pumping bool      // pump is at work
-	retryAt wire.Time // monotonic; no read before then, since one has failed; 0 at any time
-	ended   bool
+	start    bool      // at the beginning, wherever that is by now
+	live     bool      // it was told that it has caught up
+	starved  bool      // there is no credit for events that there are
+	waits    bool      // until an entry is durable
+	reading  bool      // a read of it is under way
+	pumping  bool      // pump is at work
+	failures int       // to read, one after another
+	retryAt  wire.Time // monotonic; no read before then, since one has failed; 0 at any time
+	ended    bool
 }
 
 // subscriber is a connection with subscriptions.
@@ -279,7 +280,7 @@ func (m *Machine) burden(sub *subscription, n int) {
 // deliver pushes the next events, for which there is credit.
 func (m *Machine) deliver(sub *subscription, events wire.EventRange, fx []Effect) []Effect {
 	fx = m.tellBroken(sub, fx)
-	sub.start = false
+	sub.start, sub.failures = false, 0
 	sub.next += wire.Offset(events.Count)
 	sub.events -= uint64(events.Count)
 	sub.bytes -= int64(events.Size)
@@ -386,11 +387,11 @@ func (m *Machine) readForDone(sub *subscription, end wire.Offset, b wire.Respons
 			m.retry(sub)
 		}
 	case *wire.Error:
-		if b.Code == wire.DataCorrupted {
+		if sub.failures++; b.Code == wire.DataCorrupted || b.Code == wire.StorageError && sub.failures == readAttempts {
 			if !sub.broken.Set {
 				sub.broken = wire.Some(sub.next)
 			}
-			sub.next = min(m.behindDamage(sub.stream, sub.next), end)
+			sub.next, sub.failures = min(m.behindDamage(sub.stream, sub.next), end), 0
 		} else {
 			m.retry(sub)
 		}
@@ -419,8 +420,12 @@ func (m *Machine) behindDamage(s *stream, at wire.Offset) wire.Offset {
 // seeks reports whether a subscription begins at a time and no event was as young yet.
 func (s *subscription) seeks() bool { return s.req.Msg.Body.(*wire.ReadEvents).FromTimestamp.Set }
 
-// readRetry is how long a subscription whose read has failed waits before the next.
-const readRetry = Second
+const (
+	// readRetry is how long a subscription whose read has failed waits before the next.
+	readRetry = Second
+	// readAttempts is how often it tries before it passes over an event that the disk does not give.
+	readAttempts = 10
+)
 
 func (m *Machine) retry(sub *subscription) {
 	m.cfg.hit(ProbeSubscriptionRetries)

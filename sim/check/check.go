@@ -29,6 +29,8 @@ const (
 	Early       Invariant = 12 // retention deletes nothing early by the engine clock
 	Expired     Invariant = 13 // and does delete, exactly at the cut-off for readers
 	Oldest      Invariant = 14 // the oldest offset never moves back
+	Pushed      Invariant = 15 // a subscription delivers every event from its offset in order, gaps only with notice
+	Credit      Invariant = 16 // pushes ≤ credits
 	Bounded     Invariant = 18 // bytes waiting for a connection are bounded
 	Deleted     Invariant = 19 // a deleted stream refuses everything, and is gone from its purge date on
 	Audit       Invariant = 20 // the audit stream is chained, and has each act once
@@ -37,12 +39,13 @@ const (
 	Same        Invariant = 29 // the same seed gives the same run, and Step never panics
 	Buffers     Invariant = 30 // a buffer given away is not touched
 	Live        Invariant = 31 // everything ends
+	Shape       Invariant = 32 // compression and protocol version change nothing that a client sees
 )
 
 // All lists the rules in order.
 var All = []Invariant{
-	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest, Bounded,
-	Deleted, Audit, Taint, State, Same, Buffers, Live,
+	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest,
+	Pushed, Credit, Bounded, Deleted, Audit, Taint, State, Same, Buffers, Live, Shape,
 }
 
 // String returns the rule's name.
@@ -53,6 +56,7 @@ var names = map[Invariant]string{
 	Refusal: "refusal", Once: "once", Linear: "linearizable", Reads: "reads", Times: "times", Bounded: "bounded", Taint: "taint",
 	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
+	Pushed: "pushed", Credit: "credit", Shape: "shape",
 }
 
 // Count says how often a rule was evaluated, and how often it had something to be wrong about.
@@ -71,14 +75,20 @@ func (f *Failure) Error() string { return fmt.Sprintf("%d %s: %s", int(f.Rule), 
 // Suite is all rules over one run.
 type Suite struct {
 	M      *model.Model
-	Counts [32]Count
+	Counts [33]Count
 	Failed *Failure // the first; nothing counts after it
 
 	Now     func() int64
 	Faulty  func() bool                               // some fault of the disk was injected
 	Damaged func(s *model.Stream, o wire.Offset) bool // bytes of or near this event are damaged on disk
 	Holes   bool                                      // a recovery has reported lost entries
-	heads   map[headKey]wire.Offset
+	heads   map[headKey]knownHead
+}
+
+// knownHead is a head and the call that it was told to.
+type knownHead struct {
+	head  wire.Offset
+	order int
 }
 
 // headKey names a stream within a connection.
@@ -89,7 +99,7 @@ type headKey struct {
 
 // New returns the suite over a model.
 func New(m *model.Model) *Suite {
-	return &Suite{M: m, heads: map[headKey]wire.Offset{}}
+	return &Suite{M: m, heads: map[headKey]knownHead{}}
 }
 
 // Saw counts an evaluation of a rule; real says that it had something to be wrong about.

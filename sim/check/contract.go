@@ -28,6 +28,12 @@ func (s *Suite) fits(c *model.Call) bool {
 		ok = c.Body.Op() == wire.OpListTenants
 	case *wire.CreateTenantReply:
 		ok = c.Body.Op() == wire.OpCreateTenant
+	case *wire.SubscribeReply:
+		ok = c.Body.Op() == wire.OpSubscribe && c.Features.Version >= 3
+	case *wire.UnsubscribeReply:
+		ok = c.Body.Op() == wire.OpUnsubscribe
+	case *wire.CreditReply:
+		ok = c.Body.Op() == wire.OpCredit
 	case *wire.PingReply:
 		ok = c.Body.Op() == wire.OpPing
 	}
@@ -83,6 +89,12 @@ func (s *Suite) refused(c *model.Call, e *wire.Error) {
 	case is(wire.InvalidRequest) && c.Body.Op() == wire.OpCreateTenant:
 		s.M.Tenant(int(c.Tenant)).Exists = true // under another name
 	case is(wire.InvalidRequest) && (wrong(c) || c.Append == nil && c.Body.Op() == wire.OpAppendEvents):
+		s.Saw(Contract, true)
+	case is(wire.UnsupportedVersion) && c.Op.Kind == plan.Subscribe && c.Features.Version < 3:
+		s.Saw(Contract, true)
+	case is(wire.InvalidOffset) && c.Op.Kind == plan.Subscribe && (c.Body.(*wire.Subscribe).FromOffset > c.Floor || c.Stream.Shaky):
+		s.Saw(Contract, true)
+	case is(wire.SubscriptionNotFound) && c.Op.Kind == plan.Grant && c.Op.Case%16 == 0:
 		s.Saw(Contract, true)
 	case is(wire.QueryExecutionError) && c.Op.Kind == plan.Query:
 		s.Saw(Contract, true)

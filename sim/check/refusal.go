@@ -13,12 +13,14 @@ func (s *Suite) head(c *model.Call, head wire.Offset, from model.Source) {
 	if head < c.Floor && !st.Shaky {
 		s.Fail(rule, "%s: the head is %d, but was known to be %d before", where(c), head, c.Floor)
 	}
-	k := headKey{c.Conn, st}
 	s.Saw(Reads, true)
-	if head < s.heads[k] {
-		s.Fail(Reads, "%s: the head went from %d back to %d within a session", where(c), s.heads[k], head)
+	last := s.heads[headKey{c.Conn, st}]
+	if head < last.head && c.Order > last.order {
+		s.Fail(Reads, "%s: the head went from %d back to %d within a session", where(c), last.head, head)
 	}
-	s.heads[k] = head
+	if c.Order > last.order { // replies may come in any order
+		s.heads[headKey{c.Conn, st}] = knownHead{head, c.Order}
+	}
 	s.learn(st, head, from)
 }
 

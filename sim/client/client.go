@@ -3,6 +3,8 @@
 package client
 
 import (
+	"slices"
+
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/sim/model"
 	"github.com/kimberlitedb/kimberlite-go/sim/network"
@@ -45,8 +47,10 @@ type Client struct {
 	retired  bool  // sends nothing more
 	next     uint64
 	offsets  map[*model.Stream]wire.Offset // where Follow reads on
+	resumes  map[*model.Stream]wire.Offset // where a subscription that was cut off goes on
 	orders   *int                          // counts the calls of all clients
 	links    *int                          // counts the connections of all clients
+	packers  wire.Packers
 }
 
 // link is one connection of a client. It implements network.End.
@@ -57,9 +61,11 @@ type link struct {
 	session *wire.ClientSession
 	scanner *check.Scanner
 	calls   []*model.Call // in flight, oldest first
-	sent    int           // requests
-	ready   bool          // the handshake is done, or there is none
-	doomed  bool          // the server is to hang up
+	subs    []*model.Subscription
+	sent    int    // requests
+	ready   bool   // the handshake is done, or there is none
+	doomed  bool   // the server is to hang up
+	spoilt  uint64 // the id of what cannot be decoded, if the server may answer it
 	deaf    bool
 	shape   wire.Features
 	heard   int64 // when something last arrived, or the first request in flight was sent
@@ -73,12 +79,15 @@ func New(w World, s *check.Suite, source rng.Source, sh *Shared, index int, conf
 	return &Client{
 		Spec: spec, world: w, suite: s, index: index, config: config, tenant: s.M.Tenant(spec.Tenant),
 		rand: source.Numbered("client", uint64(index)), queue: ops, tries: map[int]int{},
-		offsets: map[*model.Stream]wire.Offset{}, orders: &sh.orders, links: &sh.links,
+		offsets: map[*model.Stream]wire.Offset{}, resumes: map[*model.Stream]wire.Offset{}, orders: &sh.orders, links: &sh.links,
+		packers: wire.Alone(),
 	}
 }
 
 // Idle reports whether a client has nothing more to do and waits for nothing.
-func (c *Client) Idle() bool { return len(c.queue) == 0 && (c.link == nil || len(c.link.calls) == 0) }
+func (c *Client) Idle() bool {
+	return len(c.queue) == 0 && (c.link == nil || len(c.link.calls) == 0 && c.link.behind() == nil)
+}
 
 // Issued reports whether a client has sent all that it has to.
 func (c *Client) Issued() bool { return len(c.queue) == 0 }
@@ -92,6 +101,11 @@ func (c *Client) Retire() {
 // Append has a client append once more.
 func (c *Client) Append() {
 	c.queue = append(c.queue, plan.Op{N: plan.Farewell + c.index, Client: c.index, Kind: plan.Append, Count: 1, Size: 1})
+	if l := c.link; l != nil && l.ready && !l.doomed {
+		for _, sub := range l.subs {
+			l.grant(sub, plan.Op{Count: 1 << 30, Size: 1 << 30})
+		}
+	}
 	c.Pump()
 }
 
@@ -175,9 +189,14 @@ func (l *link) greet() {
 	if l.ready = !l.c.Spec.Handshake; l.ready {
 		return
 	}
-	l.shape = wire.Features{RichEvents: l.c.Spec.Rich, ExtendedErrors: l.c.Spec.Extended}
-	l.call(&model.Call{Body: &wire.Handshake{ClientVersion: 1, Capabilities: l.shape.Capabilities()}})
+	asks := wire.Features{RichEvents: l.c.Spec.Rich, ExtendedErrors: l.c.Spec.Extended}
+	asks.LZ4, asks.Zstd = l.codec() == wire.LZ4, l.codec() == wire.Zstd
+	hello := &wire.Handshake{ClientVersion: uint16(max(1, l.c.Spec.Version)), Capabilities: asks.Capabilities()}
+	l.shape = wire.Agree(hello)
+	l.call(&model.Call{Body: hello})
 }
+
+func (l *link) codec() wire.Codec { return wire.Codec(l.c.Spec.Codec) }
 
 // call sends a request. Its number is new unless it has one.
 func (l *link) call(call *model.Call) {
@@ -204,7 +223,17 @@ func (l *link) call(call *model.Call) {
 	l.calls = append(l.calls, call)
 	l.sent++
 	c.world.Note("request", c.index, call.ID, uint64(call.Body.Op()))
-	l.write(wire.AppendRequest(nil, &wire.Request{ID: call.ID, Tenant: call.Tenant, Body: call.Body}, wire.Features{}))
+	l.write(l.frame(call.ID, call.Tenant, call.Body))
+}
+
+// frame encodes a request as the connection has it.
+func (l *link) frame(id uint64, tenant wire.TenantID, b wire.RequestBody) []byte {
+	r := &wire.Request{ID: id, Tenant: tenant, Body: b}
+	if !l.ready || l.shape.Version < 2 {
+		return wire.AppendRequest(nil, r, wire.Features{})
+	}
+	r.Codec = l.codec()
+	return wire.PackRequest(nil, r, l.shape, l.c.packers.Borrow())
 }
 
 // Ready implements network.End.
@@ -215,12 +244,17 @@ func (l *link) Data(p []byte) {
 	c := l.c
 	l.heard = c.world.Now()
 	l.scanner.Scan(p)
-	replies, err := l.session.Feed(p, nil)
-	for _, r := range replies {
+	messages, err := l.session.Feed(p, nil)
+	for _, m := range messages {
 		if c.suite.Failed != nil || l.gone {
 			return
 		}
-		l.reply(r.(*wire.Response))
+		switch m := m.(type) {
+		case *wire.Response:
+			l.reply(m)
+		case *wire.Push:
+			l.pushed(m)
+		}
 	}
 	if err != nil {
 		if l.conn.Damaged(network.Client) {
@@ -236,12 +270,21 @@ func (l *link) Data(p []byte) {
 
 func (l *link) reply(r *wire.Response) {
 	c := l.c
-	if len(l.calls) == 0 || l.calls[0].ID != r.RequestID {
+	if e, failed := r.Body.(*wire.Error); failed && l.spoilt != 0 && r.RequestID == l.spoilt {
+		c.suite.Refused(e, wire.InvalidRequest)
+		l.spoilt = 0
+		return
+	}
+	i := 0
+	if l.shape.Version >= 2 && l.ready { // in any order
+		i = slices.IndexFunc(l.calls, func(c *model.Call) bool { return c.ID == r.RequestID })
+	}
+	if i < 0 || i >= len(l.calls) || l.calls[i].ID != r.RequestID {
 		c.suite.Fail(check.Contract, "client %d: reply to request %d, %d are in flight", c.index, r.RequestID, len(l.calls))
 		return
 	}
-	call := l.calls[0]
-	l.calls = l.calls[1:]
+	call := l.calls[i]
+	l.calls = slices.Delete(l.calls, i, i+1)
 	call.Returned, call.Reply = c.world.Now(), r.Body
 	c.world.Note("reply", c.index, call.ID, uint64(call.Returned-call.Sent))
 	c.suite.Reply(call)
@@ -275,7 +318,7 @@ func (l *link) drop() {
 		}
 		again = append(again, call.Op)
 	}
-	l.calls = nil
+	l.calls, l.subs = nil, nil
 	c.queue = append(again, c.queue...)
 }
 

@@ -13,7 +13,7 @@ import (
 func (c *Client) ensure(l *link, op *plan.Op) bool {
 	st := c.tenant.Streams[op.Stream]
 	switch op.Kind {
-	case plan.Append, plan.Read, plan.Follow, plan.Twice, plan.Deaf, plan.BadAppend:
+	case plan.Append, plan.Read, plan.Follow, plan.Twice, plan.Deaf, plan.BadAppend, plan.Subscribe:
 	default:
 		return true
 	}
@@ -41,7 +41,12 @@ func (c *Client) learn(l *link, call *model.Call) {
 	switch b := call.Reply.(type) {
 	case *wire.HandshakeReply:
 		l.ready = true
+		c.suite.Agreed(l.shape, b)
 		l.session.SetFeatures(l.shape)
+	case *wire.SubscribeReply:
+		l.listen(call, b)
+	case *wire.UnsubscribeReply:
+		l.forget(call.Body.(*wire.Unsubscribe).Subscription, b.Next)
 	case *wire.ReadEventsReply:
 		if call.Op.Kind == plan.Follow {
 			c.offsets[call.Stream] = b.NextOffset.Or(call.Body.(*wire.ReadEvents).FromOffset)
@@ -82,6 +87,16 @@ func (c *Client) do(l *link, op plan.Op) {
 		l.call(c.read(op, st, from))
 	case plan.Follow:
 		l.call(c.read(op, st, c.offsets[st]))
+	case plan.Subscribe:
+		c.subscribe(l, op, st)
+	case plan.Grant, plan.Unsubscribe:
+		if len(l.subs) == 0 {
+			c.Done++
+		} else if sub := l.subs[op.Case/16%len(l.subs)]; op.Kind == plan.Grant {
+			l.grant(sub, op)
+		} else {
+			l.unsubscribe(sub, op)
+		}
 	case plan.Sync:
 		l.call(&model.Call{Op: op, Body: &wire.Sync{}})
 	case plan.Info:
@@ -106,7 +121,9 @@ func (c *Client) do(l *link, op plan.Op) {
 		first := c.append(op, st)
 		l.call(first)
 		second := c.append(op, st)
-		second.ID, second.Op.Kind = first.ID, plan.Append
+		if second.Op.Kind = plan.Append; l.shape.Version < 2 { // else nobody could tell the replies apart
+			second.ID = first.ID
+		}
 		l.call(second)
 	case plan.Late:
 		c.late(l, op)
@@ -244,10 +261,12 @@ func (c *Client) disturb(l *link, op plan.Op) {
 		p := make([]byte, 14+op.Case%64)
 		c.rand.Fill(p)
 		l.spoil(p)
+	case plan.Undecodable:
+		l.undecodable(op)
 	case plan.Huge:
 		l.spoil([]byte{0x56, 0x44, 0x42, 0x20, 0, 1, 0xff, 0xff, 0xff, byte(op.Case), 1, 2, 3, 4})
 	case plan.Cut:
-		frame := wire.AppendRequest(nil, &wire.Request{ID: 1, Tenant: c.tenant.ID, Body: &wire.Sync{}}, wire.Features{})
+		frame := l.frame(1, c.tenant.ID, &wire.Sync{})
 		l.write(frame[:1+op.Case%(len(frame)-1)])
 		l.conn.Finish(network.Client)
 		l.drop()
@@ -261,6 +280,22 @@ func (c *Client) disturb(l *link, op plan.Op) {
 	case plan.Deaf:
 		c.deafen(l, op)
 	}
+}
+
+// undecodable sends a sound frame whose payload is no request. From version 2 on it is answered.
+func (l *link) undecodable(op plan.Op) {
+	l.c.next++
+	shape := l.shape
+	if !l.c.Spec.Handshake {
+		shape = wire.Features{}
+	}
+	frame := l.frame(l.c.next, l.c.tenant.ID, &wire.StreamInfo{Name: "x"})
+	payload := make([]byte, len(frame)-shape.HeaderBytes()-1-op.Case%8)
+	copy(payload, frame[shape.HeaderBytes():])
+	if shape.Version >= 2 {
+		l.spoilt = l.c.next
+	}
+	l.spoil(wire.AppendFrameIn(nil, shape, wire.NoCodec, payload))
 }
 
 // spoil sends what cannot be decoded; nothing after it counts.

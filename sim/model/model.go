@@ -104,6 +104,22 @@ type Key struct {
 	Attempt int
 }
 
+// Subscription is what a client knows of one of its subscriptions.
+type Subscription struct {
+	Client, Conn int
+	ID           wire.SubscriptionID
+	Stream       *Stream
+	Next         wire.Offset // the event that is due; EndOffset until it is known
+	Floor        wire.Offset // of the stream's head, when it was asked for
+	Events       uint64      // credit that was granted and not used
+	Bytes        int64       // likewise
+}
+
+// String names the subscription in a failure.
+func (s *Subscription) String() string {
+	return fmt.Sprintf("tenant %d stream %s, subscription %d of client %d", s.Stream.Tenant.ID, s.Stream.Name, s.ID, s.Client)
+}
+
 // Call is one request of a client.
 type Call struct {
 	Op       plan.Op

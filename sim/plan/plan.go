@@ -70,8 +70,10 @@ type Client struct {
 	Rich      bool `json:"rich"`
 	Extended  bool `json:"extended"`
 	Handshake bool `json:"handshake"`
-	Pipeline  int  `json:"pipeline"` // requests in flight
-	Resend    bool `json:"resend"`   // tries again what had an unknown outcome
+	Version   int  `json:"version,omitempty"` // of the protocol, where there is a handshake; 0 is 1
+	Codec     int  `json:"codec,omitempty"`   // for requests and replies
+	Pipeline  int  `json:"pipeline"`          // requests in flight
+	Resend    bool `json:"resend"`            // tries again what had an unknown outcome
 }
 
 // Op is one operation of a client. What it does not say is drawn from the seed and N.
@@ -115,12 +117,16 @@ const (
 	HangUp       Kind = "hang-up"       // hang up with requests in flight
 	Deaf         Kind = "deaf"          // ask for much and never read
 	Late         Kind = "late"          // a handshake that is not the first request
+	Subscribe    Kind = "subscribe"     // to a stream, from somewhere
+	Grant        Kind = "grant"         // credit to a subscription
+	Unsubscribe  Kind = "unsubscribe"   //
+	Undecodable  Kind = "undecodable"   // a frame whose payload is no request
 )
 
 // Kinds lists all kinds.
 var Kinds = []Kind{
 	Create, Append, Read, Follow, Sync, Info, ListStreams, ListTenants, CreateTenant, Ping, Query, Pause, BadAppend,
-	BadCreate, Stranger, Twice, Garbage, Huge, Cut, HangUp, Deaf, Late,
+	BadCreate, Stranger, Twice, Garbage, Huge, Cut, HangUp, Deaf, Late, Subscribe, Grant, Unsubscribe, Undecodable,
 }
 
 // Farewell is from which number on an operation is not the plan's: once faults have ended, every client appends once

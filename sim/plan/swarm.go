@@ -123,8 +123,9 @@ func drawClients(r *rng.Rand, c *Config) []Client {
 	for i := range list {
 		list[i] = Client{
 			Tenant: 1 + r.N(c.Tenants), Rich: r.Coin(), Extended: r.Coin(), Handshake: r.N(4) > 0,
-			Pipeline: 1 << r.N(6), Resend: r.Coin(),
+			Pipeline: 1 << r.N(6), Resend: r.Coin(), Version: 1 + r.N(3), Codec: r.N(3),
 		}
+		list[i].Handshake = list[i].Handshake || list[i].Version > 1
 	}
 	return list
 }
@@ -136,7 +137,7 @@ var opWeights = []struct {
 }{
 	{Append, 40}, {Read, 20}, {Follow, 15}, {Sync, 3}, {Info, 6}, {ListStreams, 2}, {ListTenants, 2}, {CreateTenant, 1},
 	{Ping, 3}, {Query, 1}, {Pause, 2}, {BadAppend, 3}, {BadCreate, 3}, {Stranger, 3}, {Twice, 2}, {Garbage, 1}, {Huge, 1},
-	{Cut, 1}, {HangUp, 1}, {Deaf, 1}, {Late, 1}, {Create, 2},
+	{Cut, 1}, {HangUp, 1}, {Deaf, 1}, {Late, 1}, {Create, 2}, {Subscribe, 6}, {Grant, 8}, {Unsubscribe, 2}, {Undecodable, 1},
 }
 
 func drawOps(r *rng.Rand, p *Plan, n int) []Op {
@@ -176,6 +177,11 @@ func (op *Op) fill(r *rng.Rand, c *Config, occ int, times bool, events, size int
 		}
 		if r.N(20) == 0 {
 			op.Size = 0
+		}
+	case Subscribe, Grant:
+		op.Count, op.Size = int(r.Log(1, 200)), int(r.Log(20, 1<<16))
+		if r.N(8) == 0 {
+			op.Count = 0
 		}
 	case Pause:
 		op.Pause = r.Log(1_000, 5_000_000)

@@ -4,11 +4,12 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/sim/model"
 	"github.com/kimberlitedb/kimberlite-go/sim/network"
+	"github.com/kimberlitedb/kimberlite-go/sim/trace"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// reader is the client that reads a tenant's streams back at the end of a run, from the first event to the last. It
-// implements network.End.
+// reader is the client that reads a tenant's streams back at the end of a run, from the first event to the last: once over
+// version 1, and once over a later version, compressed, which must show the same. It implements network.End.
 type reader struct {
 	w       *World
 	tenant  *model.Tenant
@@ -21,7 +22,11 @@ type reader struct {
 	heads   []wire.Offset // by stream; of those that exist
 	found   []bool
 	said    []wire.StreamDescription // by stream, before it was read
+	sum     uint64                   // likewise, of every byte
 	seen    summary                  // of the stream being read
+	again   bool                     // the second time
+	sums    []uint64                 // by stream, of what was read the first time
+	shape   wire.Features
 	done    bool
 	gone    bool
 }
@@ -46,7 +51,7 @@ func (w *World) readBack() {
 		w.crash(s, "power")
 	}
 	for _, t := range w.model.Tenants {
-		r := &reader{w: w, tenant: t, heads: make([]wire.Offset, len(t.Streams)), found: make([]bool, len(t.Streams)), said: make([]wire.StreamDescription, len(t.Streams))}
+		r := &reader{w: w, tenant: t, heads: make([]wire.Offset, len(t.Streams)), found: make([]bool, len(t.Streams)), said: make([]wire.StreamDescription, len(t.Streams)), sums: make([]uint64, len(t.Streams))}
 		w.readers = append(w.readers, r)
 		r.dial()
 	}
@@ -62,26 +67,41 @@ func (w *World) haveRead() bool {
 }
 
 func (r *reader) dial() {
-	r.session, r.scanner, r.gone = wire.NewClientSession(wire.Alone()), r.w.suite.Scanner(r.tenant.ID), false
+	r.session, r.scanner, r.gone = wire.NewClientSession(r.w.packers), r.w.suite.Scanner(r.tenant.ID), false
 	r.w.Dial(-1, r, func(c *network.Conn) {
 		if c == nil {
 			r.w.after(500_000_000, r.dial)
 			return
 		}
 		r.conn = c
-		r.ask(&wire.Handshake{ClientVersion: 1, Capabilities: features.Capabilities()}, nil)
+		r.shape = features
+		hello := &wire.Handshake{ClientVersion: 1, Capabilities: features.Capabilities()}
+		if r.again {
+			hello.ClientVersion = 2 + uint16(r.tenant.ID)%2
+		}
+		r.ask(hello, nil)
+		r.shape = wire.Agree(hello)
 	})
 }
 
-var features = wire.Features{RichEvents: true, ExtendedErrors: true}
+var features = wire.Features{RichEvents: true, ExtendedErrors: true, LZ4: true, Zstd: true}
 
 func (r *reader) ask(b wire.RequestBody, st *model.Stream) {
-	r.call = &model.Call{Client: -1, Conn: -int(r.tenant.ID), ID: 1, Body: b, Tenant: r.tenant.ID, Stream: st, Features: features, Sent: r.w.now}
+	r.call = &model.Call{Client: -1, Conn: -int(r.tenant.ID), ID: 1, Body: b, Tenant: r.tenant.ID, Stream: st, Features: r.shape, Sent: r.w.now}
 	r.call.Known = r.tenant.Exists
 	if st != nil {
 		r.call.Floor, r.call.Known = st.Head, st.Exists
 	}
-	r.conn.Send(network.Client, wire.AppendRequest(nil, &wire.Request{ID: 1, Tenant: r.tenant.ID, Body: b}, wire.Features{}))
+	ask := &wire.Request{ID: 1, Tenant: r.tenant.ID, Body: b}
+	if b.Op() == wire.OpHandshake {
+		r.conn.Send(network.Client, wire.AppendRequest(nil, ask, wire.Features{}))
+		return
+	}
+	ask.Codec = wire.Codec(r.stream % wire.CodecCount)
+	if r.shape.Version < 2 {
+		ask.Codec = wire.NoCodec
+	}
+	r.conn.Send(network.Client, wire.PackRequest(nil, ask, r.shape, r.w.packers.Borrow()))
 }
 
 // Data implements network.End.
@@ -114,7 +134,7 @@ func (r *reader) Hangup() {
 func (r *reader) learn(body wire.ResponseBody) {
 	switch b := body.(type) {
 	case *wire.HandshakeReply:
-		r.session.SetFeatures(features)
+		r.session.SetFeatures(r.shape)
 		r.ask(&wire.ListStreams{}, nil)
 		return
 	case *wire.ListStreamsReply:
@@ -131,7 +151,7 @@ func (r *reader) learn(body wire.ResponseBody) {
 		r.add(b)
 		if r.next >= b.HeadOffset {
 			r.compare()
-			r.stream, r.next, r.seen = r.stream+1, 0, summary{}
+			r.stream, r.next, r.seen, r.sum = r.stream+1, 0, summary{}, 0
 		}
 	case *wire.Error:
 		if st := r.call.Stream; st != nil && (b.Code == wire.DataCorrupted || b.Code == wire.StorageError) && r.w.damaged(st, r.next) {
@@ -147,6 +167,7 @@ func (r *reader) learn(body wire.ResponseBody) {
 
 func (r *reader) add(b *wire.ReadEventsReply) {
 	for e := range b.Events.All {
+		r.sum = trace.Sum(e.Data) + r.sum*31 + uint64(e.Offset) + uint64(e.Timestamp) + uint64(e.Checksum)
 		if r.seen.bytes += uint64(len(e.Data)); !r.seen.first.Set {
 			r.seen.first = wire.Some(e.Timestamp)
 		}
@@ -154,8 +175,16 @@ func (r *reader) add(b *wire.ReadEventsReply) {
 	}
 }
 
-// compare checks what the server says about a stream against the events in it.
+// compare checks what the server says about a stream against the events in it, and against what it has shown before.
 func (r *reader) compare() {
+	if r.again {
+		r.w.suite.Saw(check.Shape, r.seen.bytes > 0)
+		if st := r.tenant.Streams[r.stream]; r.sum != r.sums[r.stream] && !st.Shaky {
+			r.w.suite.Fail(check.Shape, "stream %s reads differently over version %d, compressed by %s", st.Name, r.shape.Version, wire.Codec(r.stream%wire.CodecCount))
+		}
+		return
+	}
+	r.sums[r.stream] = r.sum
 	st, d := r.tenant.Streams[r.stream], &r.said[r.stream]
 	r.w.suite.Saw(check.State, d.Bytes > 0)
 	if (summary{d.Bytes, d.FirstTime, d.LastTime}) != r.seen && !st.Shaky {
@@ -173,8 +202,11 @@ func (r *reader) proceed() {
 		r.stream++
 	}
 	if r.stream == len(r.found) {
-		r.done = true
 		r.conn.Finish(network.Client)
+		if r.done = r.again; !r.done {
+			r.again, r.stream, r.next = true, 0, 0
+			r.dial()
+		}
 		return
 	}
 	st := r.tenant.Streams[r.stream]

@@ -407,6 +407,9 @@ func (s *server) leaks() error {
 	if len(s.tasks) > 0 {
 		errs = append(errs, fmt.Errorf("%d jobs are under way", len(s.tasks)))
 	}
+	if n := s.m.Stats().Subscriptions; n > 0 {
+		errs = append(errs, fmt.Errorf("there are %d subscriptions", n))
+	}
 	if n := s.loop.Conns(); n > 0 {
 		errs = append(errs, fmt.Errorf("%d connections are open", n))
 	}
