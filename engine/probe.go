@@ -73,6 +73,7 @@ const (
 	ProbeSubscribedUndurable
 	ProbeSubscriptionClosed
 	ProbeSubscriberChoked
+	ProbeSubscriberUncrowded
 	ProbeSubscriptionRetries
 	ProbeGapByDamage
 	ProbeGapByRetention
@@ -153,6 +154,7 @@ var probeNames = [ProbeCount]string{
 	ProbeSubscribed:                "subscribed",
 	ProbeSubscribedUndurable:       "subscribed-undurable",
 	ProbeSubscriptionClosed:        "subscription-closed",
+	ProbeSubscriberUncrowded:       "subscriber-uncrowded",
 	ProbeSubscriberChoked:          "subscriber-choked",
 	ProbeSubscriptionRetries:       "subscription-retries",
 	ProbeGapByDamage:               "gap-by-damage",

@@ -11,8 +11,8 @@ import (
 // ReadEvents does, one piece at a time; once it has caught up, what an append adds is pushed from the batch that it was
 // written in, the same bytes to everybody, when that is durable. It returns to reading whenever it cannot take all of it.
 //
-// Nothing is pushed but with credit, and no more waits for a connection than Config.MaxPushed and a piece for each of its
-// subscriptions. Neither holds up the machine: a subscription that may not push costs nothing until it may.
+// Nothing is pushed but with credit, and no more waits for a connection than Config.MaxPushed and one push. Neither holds up
+// the machine: a subscription that may not push costs nothing until it may.
 type subscription struct {
 	id     wire.SubscriptionID
 	to     *subscriber
@@ -28,6 +28,7 @@ type subscription struct {
 	starved  bool      // there is no credit for events that there are
 	waits    bool      // until an entry is durable
 	reading  bool      // a read of it is under way
+	piece    int       // the most bytes that it takes
 	pumping  bool      // pump is at work
 	failures int       // to read, one after another
 	retryAt  wire.Time // monotonic; no read before then, since one has failed; 0 at any time
@@ -36,10 +37,12 @@ type subscription struct {
 
 // subscriber is a connection with subscriptions.
 type subscriber struct {
-	conn   ConnID
-	list   []*subscription
-	unsent int  // at most so many bytes wait for it
-	choked bool // none is pushed until much less does
+	conn    ConnID
+	list    []*subscription
+	unsent  int  // at most so many bytes wait for it
+	choked  bool // nothing is pushed until much less does
+	reading int  // bytes that its reads under way may take
+	crowded bool // some wait until those take less
 }
 
 // audience is what a stream knows of its subscriptions.
@@ -243,10 +246,11 @@ func (m *Machine) drained(c Drained, fx []Effect) []Effect {
 	if to.choked = to.unsent > m.cfg.MaxPushed/2; to.choked {
 		return fx
 	}
-	for i := 0; i < len(to.list) && !to.choked; i++ {
+	to.crowded = false
+	for i := 0; i < len(to.list) && m.room(to); i++ {
 		fx = m.pump(to.list[i], fx)
 	}
-	if to.choked { // the others come first the next time
+	if !m.room(to) { // the others come first the next time
 		to.list = append(to.list[1:], to.list[0])
 	}
 	return m.endBatch(fx) // retention may have moved
@@ -312,7 +316,7 @@ func (m *Machine) pump(sub *subscription, fx []Effect) []Effect {
 	}
 	sub.pumping = true
 	defer func() { sub.pumping = false }()
-	for !sub.ended && !sub.waits && !sub.reading && !sub.to.choked && sub.events > 0 && sub.bytes > 0 && sub.retryAt == 0 {
+	for !sub.ended && !sub.waits && !sub.reading && sub.events > 0 && sub.bytes > 0 && sub.retryAt == 0 && m.room(sub.to) {
 		s := sub.stream
 		durable := s.audience.durable
 		switch {
@@ -348,6 +352,12 @@ func (m *Machine) pump(sub *subscription, fx []Effect) []Effect {
 	return fx
 }
 
+// room reports whether more may be read for a connection, or pushed to it.
+func (m *Machine) room(to *subscriber) bool {
+	to.crowded = to.crowded || to.unsent+to.reading >= m.cfg.MaxPushed
+	return !to.choked && !to.crowded
+}
+
 // starve notes that a subscription wants for credit while there are events for it.
 func (m *Machine) starve(sub *subscription) {
 	if d := sub.stream.audience.durable; d.Set && sub.next < d.Value && !sub.starved {
@@ -363,16 +373,37 @@ func (m *Machine) readFor(sub *subscription, end wire.Offset, fx []Effect) []Eff
 	rd := m.reading(sub.stream, sub.next, wire.MaxPayload)
 	rd.req, rd.end = sub.req, end
 	rd.maxSize = int(min(sub.bytes, pieceSize))
+	sub.piece = rd.maxSize
+	sub.to.reading += sub.piece
 	rd.maxEvents = int(min(sub.events, wire.MaxPayload))
 	rd.then = func(b wire.ResponseBody, fx []Effect) []Effect { return m.readForDone(sub, end, b, fx) }
 	return m.startRead(rd, fx)
 }
 
-// readForDone pushes what was read for a subscription.
+// readForDone ends a read for a subscription.
 func (m *Machine) readForDone(sub *subscription, end wire.Offset, b wire.ResponseBody, fx []Effect) []Effect {
-	if sub.reading = false; sub.ended {
+	sub.to.reading -= sub.piece
+	if sub.reading = false; !sub.ended {
+		fx = m.pushRead(sub, end, b, fx)
+	}
+	return m.uncrowd(sub.to, fx)
+}
+
+// uncrowd goes on with the subscriptions of a connection that waited until others have read.
+func (m *Machine) uncrowd(to *subscriber, fx []Effect) []Effect {
+	if !to.crowded || to.choked || to.unsent+to.reading >= m.cfg.MaxPushed {
 		return fx
 	}
+	m.cfg.hit(ProbeSubscriberUncrowded)
+	to.crowded = false
+	for i := 0; i < len(to.list) && m.room(to); i++ {
+		fx = m.pump(to.list[i], fx)
+	}
+	return fx
+}
+
+// pushRead pushes what was read.
+func (m *Machine) pushRead(sub *subscription, end wire.Offset, b wire.ResponseBody, fx []Effect) []Effect {
 	ask := sub.req.Msg.Body.(*wire.ReadEvents)
 	switch b := b.(type) {
 	case *wire.ReadEventsReply:

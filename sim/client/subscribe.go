@@ -34,6 +34,10 @@ func (c *Client) subscribe(l *link, op plan.Op, st *model.Stream) {
 
 // grant gives credit to a subscription.
 func (l *link) grant(sub *model.Subscription, op plan.Op) {
+	if sub.Leaving {
+		l.c.Done++
+		return
+	}
 	b := &wire.Credit{Subscription: sub.ID, Events: uint64(op.Count), Bytes: uint64(op.Size)}
 	if op.Kind != "" && op.Case%16 == 0 {
 		b.Subscription += 1 << 40 // there is no such
@@ -45,6 +49,11 @@ func (l *link) grant(sub *model.Subscription, op plan.Op) {
 }
 
 func (l *link) unsubscribe(sub *model.Subscription, op plan.Op) {
+	if sub.Leaving {
+		l.c.Done++
+		return
+	}
+	sub.Leaving = true
 	l.call(&model.Call{Op: op, Stream: sub.Stream, Body: &wire.Unsubscribe{Subscription: sub.ID}})
 }
 

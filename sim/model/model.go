@@ -113,6 +113,7 @@ type Subscription struct {
 	Floor        wire.Offset // of the stream's head, when it was asked for
 	Events       uint64      // credit that was granted and not used
 	Bytes        int64       // likewise
+	Leaving      bool        // it is being ended
 }
 
 // String names the subscription in a failure.

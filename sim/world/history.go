@@ -342,7 +342,7 @@ func (w *World) explains() bool {
 func (w *World) bounded(p *peer) {
 	c := &w.plan.Config
 	each := 2*128 + c.MaxBatchBytes + 28
-	limit := 30*c.MaxUnsent + c.MaxInflight*each + p.largest
+	limit := 30*c.MaxUnsent + c.MaxInflight*each + 2*p.largest
 	w.suite.Saw(check.Bounded, p.waiting > c.MaxUnsent/2)
 	if p.waiting > limit {
 		w.suite.Fail(check.Bounded, "%d bytes of replies wait for a connection, at most %d may", p.waiting, limit)

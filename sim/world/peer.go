@@ -26,6 +26,7 @@ type peer struct {
 	closing bool // hangs up once all is sent
 	dirty   bool
 	faulted bool
+	asked   map[uint64]wire.StreamID // by requests to subscribe
 	gone    bool
 }
 
@@ -43,6 +44,11 @@ func (p *peer) Data(b []byte) {
 	}
 	s.w.bytes += uint64(len(b))
 	requests, err := p.session.Feed(b, nil)
+	for _, r := range requests {
+		if b, ok := r.Body.(*wire.Subscribe); ok {
+			p.asked[r.ID] = b.Stream
+		}
+	}
 	s.loop.Receive(s.now(), p.id, requests)
 	if err != nil {
 		p.fault(err)

@@ -15,25 +15,26 @@ import (
 
 // server is one life of the server's process. It implements loop.Driver.
 type server struct {
-	w      *World
-	number int
-	clock  clock
-	fs     seg.Files
-	opened bool
-	m      *engine.Machine
-	loop   *loop.Loop
-	log    *seg.Log
-	tasks  map[engine.JobID]*task // recovery is 0
-	order  []engine.JobID         // of tasks, ascending
-	peers  map[engine.ConnID]*peer
-	dirty  []*peer // to be flushed after the turn
-	last   engine.ConnID
-	flight flight
-	given  []given // buffers given away lately
-	turns  bool    // a turn is scheduled
-	paused int64   // until when the process gets no time
-	doom   string  // how the process ends once the turn is over
-	gone   bool
+	w        *World
+	number   int
+	clock    clock
+	fs       seg.Files
+	opened   bool
+	m        *engine.Machine
+	loop     *loop.Loop
+	log      *seg.Log
+	tasks    map[engine.JobID]*task // recovery is 0
+	order    []engine.JobID         // of tasks, ascending
+	peers    map[engine.ConnID]*peer
+	listened map[wire.SubscriptionID]wire.StreamID
+	dirty    []*peer // to be flushed after the turn
+	last     engine.ConnID
+	flight   flight
+	given    []given // buffers given away lately
+	turns    bool    // a turn is scheduled
+	paused   int64   // until when the process gets no time
+	doom     string  // how the process ends once the turn is over
+	gone     bool
 }
 
 // flight is a batch on its way to the disk.
@@ -51,7 +52,7 @@ type given struct {
 // boot begins a new life of the process: recovery, as a task.
 func (w *World) boot() {
 	w.lives++
-	s := &server{w: w, number: w.lives, clock: w.clock, tasks: map[engine.JobID]*task{}, peers: map[engine.ConnID]*peer{}}
+	s := &server{w: w, number: w.lives, clock: w.clock, tasks: map[engine.JobID]*task{}, peers: map[engine.ConnID]*peer{}, listened: map[wire.SubscriptionID]wire.StreamID{}}
 	s.clock.boot = w.now
 	s.fs = w.disk.files()
 	w.server = s
@@ -262,6 +263,9 @@ func (s *server) Send(r *engine.Reply, took wire.Span) {
 	if s.doom != "" || p == nil {
 		return
 	}
+	if b, ok := r.Msg.Body.(*wire.SubscribeReply); ok {
+		s.listened[b.Subscription] = p.asked[r.Msg.RequestID]
+	}
 	p.send(&r.Msg)
 	s.strike(s.w.at.reply)
 }
@@ -271,6 +275,11 @@ func (s *server) Push(e *engine.Push) {
 	p := s.peers[e.Conn]
 	if s.doom != "" || p == nil {
 		return
+	}
+	if b, ok := e.Msg.Body.(*wire.SubscriptionEvents); ok {
+		if first, some := b.Events.First(); some {
+			s.w.keeper.Emitted(s.listened[b.Subscription], first)
+		}
 	}
 	p.send(&e.Msg)
 	s.strike(s.w.at.reply)

@@ -41,6 +41,7 @@ type World struct {
 
 	clients    []*client.Client
 	keeper     *client.Keeper
+	listener   *client.Listener
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -128,6 +129,7 @@ func (w *World) populate() {
 		w.clients = append(w.clients, client.New(w, w.suite, w.source, shared, i, &w.plan.Config, spec, ops))
 	}
 	w.keeper = client.NewKeeper(w, w.suite, w.source, len(w.clients), &w.plan.Config)
+	w.listener = client.NewListener(w, w.keeper, w.source, len(w.clients)+1)
 }
 
 // Limits of the phases, in simulated nanoseconds.
@@ -147,6 +149,7 @@ func (w *World) Run() {
 	}
 	if w.plan.Config.Keeper > 0 {
 		w.after(w.net.Latency(), w.keeper.Pump)
+		w.after(w.net.Latency(), w.listener.Pump)
 	}
 	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
@@ -179,8 +182,9 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && w.keeper.Idle() {
+		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() {
 			w.keeper.Leave()
+			w.listener.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
 			w.late("operations")
@@ -232,6 +236,7 @@ func (w *World) heal() {
 	w.after(healSpan, func() {})
 	w.in.Heal()
 	w.keeper.Finish()
+	w.listener.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
@@ -277,7 +282,7 @@ func (w *World) Dial(index int, end network.End, done func(*network.Conn)) {
 			done(nil)
 		default:
 			s.last++
-			p := &peer{s: s, id: s.last, session: wire.NewSession(w.packers)}
+			p := &peer{s: s, id: s.last, session: wire.NewSession(w.packers), asked: map[uint64]wire.StreamID{}}
 			p.conn = w.net.Connect(index, end, p)
 			s.peers[p.id] = p
 			w.note("accept", uint64(p.id), uint64(index), 0)
