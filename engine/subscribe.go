@@ -418,7 +418,13 @@ func (m *Machine) pushRead(sub *subscription, end wire.Offset, b wire.ResponseBo
 			m.retry(sub)
 		}
 	case *wire.Error:
-		if sub.failures++; b.Code == wire.DataCorrupted || b.Code == wire.StorageError && sub.failures == readAttempts {
+		sub.failures++
+		gone := b.Code == wire.DataCorrupted
+		if unreadable := b.Code == wire.StorageError; unreadable && (sub.broken.Set || sub.failures == readAttempts) {
+			m.retry(sub) // it may be the disk that does not work, and not this place of it: do not run ahead
+			gone = true
+		}
+		if gone {
 			if !sub.broken.Set {
 				sub.broken = wire.Some(sub.next)
 			}
@@ -454,7 +460,8 @@ func (s *subscription) seeks() bool { return s.req.Msg.Body.(*wire.ReadEvents).F
 const (
 	// readRetry is how long a subscription whose read has failed waits before the next.
 	readRetry = Second
-	// readAttempts is how often it tries before it passes over an event that the disk does not give.
+	// readAttempts is how often it tries before it passes over an event that the disk does not give. Those that follow it
+	// are passed over at the first failure.
 	readAttempts = 10
 )
 

@@ -89,6 +89,14 @@ func (c *Client) Idle() bool {
 	return len(c.queue) == 0 && (c.link == nil || len(c.link.calls) == 0 && c.link.behind() == nil)
 }
 
+// Behind returns a subscription that waits for events in vain, nil where none does.
+func (c *Client) Behind() *model.Subscription {
+	if c.link == nil {
+		return nil
+	}
+	return c.link.behind()
+}
+
 // Issued reports whether a client has sent all that it has to.
 func (c *Client) Issued() bool { return len(c.queue) == 0 }
 

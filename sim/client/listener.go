@@ -80,16 +80,22 @@ func (l *Listener) Finish() {
 }
 
 // Idle reports whether nothing that is known to be there is due to a subscription.
-func (l *Listener) Idle() bool {
+func (l *Listener) Idle() bool { return l.Behind() == "" }
+
+// Behind describes a subscription that waits in vain: for events, or for its end. It returns nothing where none does.
+func (l *Listener) Behind() string {
 	if l.stopped || l.keeper.stopped || l.link == nil {
-		return true
+		return ""
 	}
 	for _, h := range l.link.subs {
-		if h.x.deleted || h.x.purged || h.next < wire.Offset(len(h.x.events)) && h.events > 0 && h.bytes > 0 {
-			return false
+		switch {
+		case h.x.deleted || h.x.purged:
+			return h.String() + " is not ended, though the stream is deleted"
+		case h.next < wire.Offset(len(h.x.events)) && h.events > 0 && h.bytes > 0:
+			return fmt.Sprintf("%s waits for %d events", h, len(h.x.events)-int(h.next))
 		}
 	}
-	return true
+	return ""
 }
 
 // Leave hangs up.

@@ -5,6 +5,7 @@ package world
 import (
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/loop"
@@ -209,14 +210,23 @@ func (w *World) late(what string) {
 		n, q := c.Waiting()
 		calls, queued = calls+n, queued+q
 	}
+	var behind []string
+	for _, c := range w.clients {
+		if sub := c.Behind(); sub != nil {
+			behind = append(behind, fmt.Sprintf("%s is due event %d of %d, with credit for %d and %d bytes", sub, sub.Next, sub.Stream.Head, sub.Events, sub.Bytes))
+		}
+	}
+	if h := w.listener.Behind(); h != "" {
+		behind = append(behind, h)
+	}
 	state := "down"
 	if s := w.server; s != nil && s.opened {
 		state = fmt.Sprintf("up, idle %t, full %t", s.m.Idle(), s.m.Full())
 	} else if w.lastErr != nil {
 		state = "down: " + w.lastErr.Error()
 	}
-	w.suite.Fail(check.Live, "%s did not end within %d s after the faults: %d requests in flight, %d operations not sent, server %s", what,
-		healLimit/1_000_000_000, calls, queued, state)
+	w.suite.Fail(check.Live, "%s did not end within %d s after the faults: %d requests in flight, %d operations not sent, server %s%s", what,
+		healLimit/1_000_000_000, calls, queued, state, strings.Join(append([]string{""}, behind...), "; "))
 }
 
 // quietClients reports whether all clients have sent everything, and with replies, have been answered.
