@@ -14,13 +14,17 @@ import (
 
 // peer is a client made of the codec alone.
 type peer struct {
-	t   testing.TB
-	nc  net.Conn
-	s   *wire.ClientSession
-	f   wire.Features
-	id  uint64
-	in  []wire.Message
-	buf [64 << 10]byte
+	t     testing.TB
+	nc    net.Conn
+	s     *wire.ClientSession
+	f     wire.Features
+	id    uint64
+	in    []wire.Message
+	last  wire.Message
+	codec wire.Codec
+	buf   [64 << 10]byte
+
+	packer wire.Packer
 }
 
 func start(t testing.TB, dir string, change ...func(*host.Config)) *host.Host {
@@ -54,15 +58,32 @@ func (p *peer) send(bodies ...wire.RequestBody) {
 	var buf []byte
 	for _, b := range bodies {
 		p.id++
-		buf = wire.AppendRequest(buf, &wire.Request{ID: p.id, Tenant: 1, Body: b}, p.f)
+		buf = wire.PackRequest(buf, &wire.Request{ID: p.id, Tenant: 1, Codec: p.codec, Body: b}, p.f, &p.packer)
 	}
 	if _, err := p.nc.Write(buf); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
+// upgrade shakes hands for a version.
+func (p *peer) upgrade(version uint16) {
+	p.t.Helper()
+	hello := &wire.Handshake{ClientVersion: version, Capabilities: wire.Features{LZ4: true, Zstd: true}.Capabilities()}
+	if r, ok := p.call(hello).(*wire.HandshakeReply); !ok || r.ServerVersion != version {
+		p.t.Fatalf("handshake: %+v", r)
+	}
+	p.f = wire.Agree(hello)
+	p.s.SetFeatures(p.f)
+}
+
 // next returns the next reply's body.
 func (p *peer) next() wire.ResponseBody {
+	p.t.Helper()
+	return p.nextMessage().(*wire.Response).Body
+}
+
+// nextMessage returns what the server sends next.
+func (p *peer) nextMessage() wire.Message {
 	p.t.Helper()
 	for len(p.in) == 0 {
 		n, err := p.nc.Read(p.buf[:])
@@ -73,9 +94,9 @@ func (p *peer) next() wire.ResponseBody {
 			p.t.Fatal(err)
 		}
 	}
-	r := p.in[0]
+	p.last = p.in[0]
 	p.in = p.in[1:]
-	return r.(*wire.Response).Body
+	return p.last
 }
 
 func (p *peer) call(b wire.RequestBody) wire.ResponseBody {
