@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/loop"
@@ -41,6 +42,9 @@ func (p *play) run(c *script.Command) string {
 		list := make([]*wire.Request, c.Int("times", 1))
 		for i := range list {
 			list[i] = &wire.Request{Tenant: 1, Body: r}
+			if c.Has("v") {
+				list[i].Features = wire.Features{}.In(uint16(c.Int("v", 1)))
+			}
 		}
 		p.l.Receive(p.now, conn, list)
 		return p.out.String()
@@ -69,7 +73,11 @@ func (p *play) run(c *script.Command) string {
 	case "sent":
 		p.sent(conn, c.Int("replies", len(p.unsent[conn])))
 	case "fault":
-		p.l.Fault(p.now, conn, &wire.Fault{})
+		f := &wire.Fault{Reason: wire.FaultDecode, Err: errors.New("bool is neither 0 nor 1")}
+		if c.Has("id") {
+			f.Request = wire.Some(uint64(c.Int("id", 0)))
+		}
+		p.l.Fault(p.now, conn, f)
 	case "closed":
 		p.l.Closed(p.now, conn)
 	case "tick":
@@ -101,6 +109,8 @@ func request(c *script.Command) wire.RequestBody {
 		return &wire.AppendEvents{Stream: 1, Events: [][]byte{[]byte(c.Text("event", "x"))}}
 	case "read":
 		return &wire.ReadEvents{Stream: 1, FromOffset: wire.Offset(c.Int("from", 0)), MaxBytes: uint64(c.Int("bytes", 1))}
+	case "subscribe":
+		return &wire.Subscribe{Stream: 1, CreditEvents: 1000, CreditBytes: 1 << 20}
 	case "ping":
 		return &wire.Ping{}
 	}
@@ -114,11 +124,13 @@ func (p *play) start(c *script.Command) {
 	cfg.MaxBatchBytes, cfg.MaxBatchEvents, cfg.Cache, cfg.Dev = 4096, 10, 0, true
 	cfg.MarkAfter = 1000 * engine.Hour
 	cfg.MaxBacklog = c.Int("backlog", cfg.MaxBacklog)
+	cfg.MaxPushed = c.Int("pushed", cfg.MaxPushed)
 	m, _, err := engine.Open(p.fs, cfg)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	limits := loop.DefaultConfig()
+	limits.PingTimeout = wire.Span(c.Span("ping", 30*time.Second))
 	limits.MaxInflight = c.Int("inflight", limits.MaxInflight)
 	limits.MaxUnsent = c.Int("unsent", limits.MaxUnsent)
 	limits.Group = c.Int("group", limits.Group)
