@@ -328,7 +328,7 @@ func (m *Machine) pump(sub *subscription, fx []Effect) []Effect {
 				return fx
 			}
 			fx = m.tellBroken(sub, fx)
-			if !sub.start {
+			if !sub.start && !sub.seeks() {
 				m.stats.Gaps++
 				m.cfg.hit(ProbeGapByRetention)
 				fx = m.send(sub, &wire.Gap{Subscription: sub.id, From: sub.next, To: s.oldest, Reason: wire.GapRetention}, fx)
@@ -420,7 +420,7 @@ func (m *Machine) pushRead(sub *subscription, end wire.Offset, b wire.ResponseBo
 	case *wire.Error:
 		sub.failures++
 		gone := b.Code == wire.DataCorrupted
-		if unreadable := b.Code == wire.StorageError; unreadable && (sub.broken.Set || sub.failures == readAttempts) {
+		if unreadable := b.Code == wire.StorageError; unreadable && (sub.broken.Set || sub.failures >= readAttempts) {
 			m.retry(sub) // it may be the disk that does not work, and not this place of it: do not run ahead
 			gone = true
 		}
