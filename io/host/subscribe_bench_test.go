@@ -137,20 +137,18 @@ func BenchmarkIdleSubscriptions(b *testing.B) {
 		for i := range peers {
 			peers[i] = connect(b, h)
 			peers[i].upgrade(3)
-			peers[i].send(&wire.Ping{})
-			peers[i].next()
+			peers[i].call(&wire.Subscribe{Stream: 1, CreditEvents: 1 << 20, CreditBytes: 1 << 20})
+			peers[i].nextMessage() // it has caught up
 		}
-		time.Sleep(time.Second) // what the start has used is given back
-		before := inUse()
-		for _, p := range peers {
-			p.send(&wire.Subscribe{Stream: 1, CreditEvents: 1 << 20, CreditBytes: 1 << 20})
-			p.nextMessage() // the reply
-			p.nextMessage() // it has caught up
-		}
-		b.ReportMetric(float64(inUse()-before)/(1<<20), "MiB")
 		cpu := cpuTime()
 		time.Sleep(2 * time.Second)
 		b.ReportMetric(100*(cpuTime()-cpu).Seconds()/2, "%CPU")
+		with := inUse()
+		for i, p := range peers {
+			p.call(&wire.Unsubscribe{Subscription: wire.SubscriptionID(i + 1)})
+		}
+		b.ReportMetric(float64(with-inUse())/(1<<20), "MiB")
+		runtime.KeepAlive(peers)
 		h.Close()
 	}
 }
