@@ -4,6 +4,7 @@ package fuzz
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -180,5 +181,218 @@ func checkEvents(t *testing.T, r *wire.Response) {
 	}
 	if count != m.Events.Count || size != m.Events.Size {
 		t.Fatalf("range of %d events in %d bytes says %d in %d", count, size, m.Events.Count, m.Events.Size)
+	}
+}
+
+// versionFrame is a vector of version 2 or 3.
+type versionFrame struct {
+	version   uint16 // of the frame
+	direction string
+	frame     []byte
+}
+
+// versionFrames returns the frames of versions 2 and 3, sound and malformed.
+func versionFrames(f *testing.F) (frames []versionFrame) {
+	f.Helper()
+	for _, file := range []string{"v2.json", "v3.json", "malformed-v2.json", "malformed-v3.json"} {
+		text, err := os.ReadFile(filepath.Join("..", "testdata", "wire", file))
+		if err != nil {
+			f.Fatal(err)
+		}
+		var list []struct {
+			Version   uint16
+			Direction string
+			Hex       string
+		}
+		if err := json.Unmarshal(text, &list); err != nil {
+			f.Fatal(err)
+		}
+		for _, v := range list {
+			frame, err := hex.DecodeString(v.Hex)
+			if err != nil {
+				f.Fatal(err)
+			}
+			frames = append(frames, versionFrame{v.Version, v.Direction, frame})
+		}
+	}
+	return frames
+}
+
+// agreement returns what a connection of version 2 or 3 with both codecs agreed on.
+func agreement(three bool) wire.Features {
+	version := uint16(2)
+	if three {
+		version = 3
+	}
+	return wire.Features{LZ4: true, Zstd: true}.In(version)
+}
+
+// greeted returns the session of a server after the handshake.
+func greeted(t *testing.T, shape wire.Features, packers wire.Packers) *wire.Session {
+	t.Helper()
+	s := wire.NewSession(packers)
+	h := &wire.Handshake{ClientVersion: shape.Version, Capabilities: shape.Capabilities()}
+	requests, err := s.Feed(wire.AppendRequest(nil, &wire.Request{Body: h}, wire.Features{}), nil)
+	if err != nil || len(requests) != 1 {
+		t.Fatalf("the handshake: %d requests, %v", len(requests), err)
+	}
+	return s
+}
+
+// listening returns the session of a client after the handshake.
+func listening(shape wire.Features, packers wire.Packers) *wire.ClientSession {
+	s := wire.NewClientSession(packers)
+	s.SetFeatures(shape)
+	return s
+}
+
+// sameFault fails the test unless both ends of the comparison faulted alike.
+func sameFault(t *testing.T, got, want error) {
+	t.Helper()
+	if (got == nil) != (want == nil) || got != nil && got.Error() != want.Error() {
+		t.Fatalf("%v in pieces, %v at once", got, want)
+	}
+}
+
+// FuzzServerSession: on versions 2 and 3 with compression, what arrives in pieces means the same as what arrives at once,
+// and travels once more, compressed as its sender likes, without a change.
+func FuzzServerSession(f *testing.F) {
+	for _, v := range versionFrames(f) {
+		if v.direction == "request" && v.version >= 2 {
+			f.Add(v.frame, uint16(1), v.version == 3)
+		}
+	}
+	packers := wire.Alone()
+	f.Fuzz(func(t *testing.T, stream []byte, size uint16, three bool) {
+		shape := agreement(three)
+		want, wantFault := greeted(t, shape, packers).Feed(stream, nil)
+		s := greeted(t, shape, packers)
+		var got []*wire.Request
+		var fault error
+		for piece := range pieces(stream, int(size)) {
+			got, fault = s.Feed(piece, got)
+		}
+		sameFault(t, fault, wantFault)
+		if len(got) != len(want) {
+			t.Fatalf("%d requests in pieces, %d at once", len(got), len(want))
+		}
+		for i, r := range got {
+			checkRequest(t, r, want[i], packers)
+		}
+	})
+}
+
+func checkRequest(t *testing.T, got, want *wire.Request, packers wire.Packers) {
+	t.Helper()
+	a := wire.AppendRequest(nil, got, got.Features)
+	if b := wire.AppendRequest(nil, want, want.Features); !bytes.Equal(a, b) {
+		t.Fatalf("request is %x in pieces, %x at once", a, b)
+	}
+	frame := wire.PackRequest(nil, got, got.Features, packers.Borrow())
+	again, err := greeted(t, got.Features, packers).Feed(frame, nil)
+	if err != nil || len(again) != 1 {
+		t.Fatalf("%x, compressed as %x, becomes %d requests, %v", a, frame, len(again), err)
+	}
+	if next := wire.AppendRequest(nil, again[0], again[0].Features); !bytes.Equal(a, next) {
+		t.Fatalf("%x, compressed as %x, becomes %x", a, frame, next)
+	}
+}
+
+// FuzzClientSession: the same for what a server sends.
+func FuzzClientSession(f *testing.F) {
+	for _, v := range versionFrames(f) {
+		if v.direction == "server" && v.version >= 2 {
+			f.Add(v.frame, uint16(1), v.version == 3)
+		}
+	}
+	packers := wire.Alone()
+	f.Fuzz(func(t *testing.T, stream []byte, size uint16, three bool) {
+		shape := agreement(three)
+		want, wantFault := listening(shape, packers).Feed(stream, nil)
+		s := listening(shape, packers)
+		var got []wire.Message
+		var fault error
+		for piece := range pieces(stream, int(size)) {
+			got, fault = s.Feed(piece, got)
+		}
+		sameFault(t, fault, wantFault)
+		if len(got) != len(want) {
+			t.Fatalf("%d messages in pieces, %d at once", len(got), len(want))
+		}
+		for i, m := range got {
+			checkMessage(t, m, want[i], shape, packers)
+		}
+	})
+}
+
+func checkMessage(t *testing.T, got, want wire.Message, shape wire.Features, packers wire.Packers) {
+	t.Helper()
+	a := wire.AppendMessage(nil, got, shape, nil)
+	if b := wire.AppendMessage(nil, want, shape, nil); !bytes.Equal(a, b) {
+		t.Fatalf("message is %x in pieces, %x at once", a, b)
+	}
+	for c := range wire.Codec(wire.CodecCount) {
+		frame := wire.AppendMessage(nil, prefer(got, c), shape, packers.Borrow())
+		again, err := listening(shape, packers).Feed(frame, nil)
+		if err != nil || len(again) != 1 {
+			t.Fatalf("%x, compressed as %x, becomes %d messages, %v", a, frame, len(again), err)
+		}
+		if next := wire.AppendMessage(nil, again[0], shape, nil); !bytes.Equal(a, next) {
+			t.Fatalf("%x, compressed as %x, becomes %x", a, frame, next)
+		}
+	}
+}
+
+// prefer returns a message that would travel in a codec.
+func prefer(m wire.Message, c wire.Codec) wire.Message {
+	switch m := m.(type) {
+	case *wire.Response:
+		return &wire.Response{RequestID: m.RequestID, Codec: c, Body: m.Body}
+	case *wire.Push:
+		return &wire.Push{Codec: c, Body: m.Body}
+	}
+	return m
+}
+
+// FuzzCompressed: a payload in a sound frame faults only for what it holds or cannot be expanded to, in both directions,
+// and a request is to be answered only where it was expanded.
+func FuzzCompressed(f *testing.F) {
+	for _, v := range versionFrames(f) {
+		if v.version >= 2 && len(v.frame) >= wire.HeaderSizeV2 {
+			f.Add(v.frame[wire.HeaderSizeV2:], v.frame[6], v.version == 3)
+		}
+	}
+	packers := wire.Alone()
+	f.Fuzz(func(t *testing.T, payload []byte, codec byte, three bool) {
+		if len(payload) > wire.MaxPayload {
+			return
+		}
+		shape, c := agreement(three), wire.Codec(codec%wire.CodecCount)
+		frame := wire.AppendFrameIn(nil, shape, c, payload)
+		requests, err := greeted(t, shape, packers).Feed(frame, nil)
+		checkCompressed(t, len(requests), err, c)
+		if fault, ok := err.(*wire.Fault); ok && fault.Reason == wire.FaultCodec && fault.Request.Set {
+			t.Fatalf("request %d is to be answered, but nobody could read it", fault.Request.Value)
+		}
+		messages, err := listening(shape, packers).Feed(frame, nil)
+		checkCompressed(t, len(messages), err, c)
+		for _, m := range messages {
+			if r, ok := m.(*wire.Response); ok {
+				checkEvents(t, r)
+			}
+		}
+	})
+}
+
+func checkCompressed(t *testing.T, messages int, err error, c wire.Codec) {
+	t.Helper()
+	if (err == nil) != (messages == 1) {
+		t.Fatalf("%d messages, %v", messages, err)
+	}
+	if err == nil {
+		return
+	}
+	if reason := err.(*wire.Fault).Reason; reason != wire.FaultDecode && (reason != wire.FaultCodec || c == wire.NoCodec) {
+		t.Fatal(err)
 	}
 }

@@ -13,25 +13,25 @@ func TestRequestsSurviveTheRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFeatures(t)
 		want := drawRequest(f)(t)
-		frame := AppendRequest(nil, want, f)
-		got, err := DecodeRequest(frame[HeaderSize:], f)
+		payload := AppendRequest(nil, want, f)[f.HeaderBytes():]
+		got, err := DecodeRequest(payload, f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.Size, want.Features = len(frame)-HeaderSize, f
+		want.Size, want.Features = len(payload), f
 		same(t, want, got)
 	})
 }
 
-func TestResponsesSurviveTheRoundTrip(t *testing.T) {
+func TestMessagesSurviveTheRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFeatures(t)
-		want := drawResponse(f)(t)
-		got, err := DecodeResponse(AppendResponse(nil, want, f)[HeaderSize:], f)
+		want := drawMessage(f)(t)
+		got, err := DecodeMessage(AppendMessage(nil, want, f, nil)[f.HeaderBytes():], f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, want, got)
+		same(t, told(want), got)
 	})
 }
 
@@ -58,6 +58,9 @@ func TestPayloadsEndOnlyAroundTailFields(t *testing.T) {
 		{0, request(1, &SetRetention{Days: Some(uint32(1)), MinDays: Some(uint32(1))})},
 		{0, request(1, &SetHold{Name: "a", Reason: "b"})},
 		{0, request(1, &ReleaseHold{Name: "a"})},
+		{3, request(1, &Subscribe{Group: Some("a"), FromTimestamp: Some(Time(1)), CreditEvents: 1, CreditBytes: 1})},
+		{0, request(1, &Unsubscribe{Subscription: 1})},
+		{0, request(1, &Credit{Subscription: 1, Events: 1, Bytes: 1})},
 		{0, request(1, &Ping{})},
 		{0, request(1, &CreateTenant{Name: "a"})},
 		{0, request(1, &ListTenants{})},
@@ -79,17 +82,25 @@ func TestPayloadsEndOnlyAroundTailFields(t *testing.T) {
 		{0, response(1, &SetRetentionReply{})},
 		{0, response(1, &SetHoldReply{})},
 		{0, response(1, &ReleaseHoldReply{})},
+		{0, response(1, &SubscribeReply{Subscription: 1})},
+		{0, response(1, &UnsubscribeReply{Next: 1})},
+		{0, response(1, &CreditReply{Events: 1, Bytes: -1})},
 		{0, response(1, &PingReply{})},
 		{0, response(1, &CreateTenantReply{})},
 		{0, response(1, &ListTenantsReply{Tenants: []TenantDescription{{Name: "a"}}})},
 		{0, response(1, &VerifyAuditReply{Hash: []byte{1}, Break: Some(Offset(1)), Message: "a"})},
 		{0, response(1, &ClockReply{Now: 1, Wall: 2, Trusted: true})},
 		{0, response(1, &ConfirmClockReply{Now: 1})},
+		{0, push(&SubscriptionEvents{Events: events(nil, "a", "b")})},
+		{0, push(&SubscriptionClosed{Message: "a"})},
+		{0, push(&CaughtUp{Offset: 1})},
+		{0, push(&Gap{To: 1})},
+		{0, push(&PushPing{})},
 	} {
 		v := c.vector
 		v.features.ExtendedErrors = true
 		t.Run(v.name(), func(t *testing.T) {
-			payload := v.encode()[HeaderSize:]
+			payload := v.encode()[v.features.HeaderBytes():]
 			ends := 0
 			for n := range len(payload) + 1 {
 				if _, err := v.decode(payload[:n]); err == nil {
@@ -294,8 +305,36 @@ func TestDecoderReadsNothingAfterAnError(t *testing.T) {
 func TestFeaturesAreTheirCapabilities(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFeatures(t)
-		if got := FeaturesOf(append(f.Capabilities(), "compression.lz4")); got != f {
+		if got := FeaturesOf(append(f.Capabilities(), "of a later version")).In(f.Version); got != f {
 			t.Fatalf("%+v comes back as %+v", f, got)
 		}
 	})
+}
+
+// Both ends find the same version and shape from the handshake alone.
+func TestAgreementIsTheLowerVersionAndItsShape(t *testing.T) {
+	all := []string{CapabilityRichEvents, CapabilityTypedValues, CapabilityExtendedErrors, CapabilityLZ4, CapabilityZstd}
+	for _, c := range []struct {
+		name   string
+		client uint16
+		offers []string
+		want   Features
+	}{
+		{"a client of no version", 0, nil, Features{Version: 1}},
+		{"version 1, nothing", 1, nil, Features{Version: 1}},
+		{"version 1 has no compression", 1, all, Features{Version: 1, RichEvents: true, TypedValues: true, ExtendedErrors: true}},
+		{"version 2 always has the full shape", 2, nil, Features{Version: 2, RichEvents: true, TypedValues: true, ExtendedErrors: true}},
+		{"version 2, a codec", 2, []string{CapabilityZstd},
+			Features{Version: 2, RichEvents: true, TypedValues: true, ExtendedErrors: true, Zstd: true}},
+		{"version 3, everything", 3, all,
+			Features{Version: 3, RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}},
+		{"a client of a later version", 9, []string{CapabilityLZ4},
+			Features{Version: 3, RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Agree(&Handshake{ClientVersion: c.client, Capabilities: c.offers}); got != c.want {
+				t.Errorf("agreed on %+v, want %+v", got, c.want)
+			}
+		})
+	}
 }

@@ -89,8 +89,9 @@ const zstdWindow = 1 << 20
 const lz4Ratio = 256
 
 var (
-	errCodec = errors.New("the codec was not agreed on")
-	errSize  = errors.New("the compressed payload does not have the size that it states")
+	errCodec  = errors.New("the codec was not agreed on")
+	errFrames = errors.New("the compressed payload is not one Zstandard frame")
+	errSize   = errors.New("the compressed payload does not have the size that it states")
 )
 
 // pack compresses a payload into the packer's own buffer, which is good until the next call. It returns false where
@@ -179,6 +180,9 @@ func (p *Packer) unpackZstd(payload []byte) ([]byte, error) {
 	if !h.HasFCS || h.Skippable || h.FrameContentSize > MaxPayload {
 		return nil, fmt.Errorf("%w: a Zstandard frame must state at most %d bytes", errSize, MaxPayload)
 	}
+	if n, ok := frameLength(payload, &h); !ok || n != len(payload) {
+		return nil, errFrames
+	}
 	if p.dec == nil {
 		var err error
 		p.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -195,6 +199,31 @@ func (p *Packer) unpackZstd(payload []byte) ([]byte, error) {
 		return nil, errSize
 	}
 	return raw, nil
+}
+
+// frameLength returns the length of the frame at the start of a payload, whose header is decoded (RFC 8878, 3.1.1). The
+// decoder alone would take several frames for one.
+func frameLength(p []byte, h *zstd.Header) (n int, ok bool) {
+	n = h.HeaderSize
+	for last := false; !last; {
+		if len(p)-n < 3 {
+			return 0, false
+		}
+		block := uint32(p[n]) | uint32(p[n+1])<<8 | uint32(p[n+2])<<16
+		last = block&1 == 1
+		size := int(block >> 3)
+		if block>>1&3 == 1 { // one byte, repeated
+			size = 1
+		}
+		if n += 3; len(p)-n < size {
+			return 0, false
+		}
+		n += size
+	}
+	if h.HasCheckSum {
+		n += 4
+	}
+	return n, true
 }
 
 // zstdSpare is room that the decoder wants beyond the content, in bytes.

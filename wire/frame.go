@@ -68,7 +68,7 @@ func endFrame(dst []byte, start int, f Features, c Codec) []byte {
 // packFrame ends a frame like endFrame, compressed where a packer is given and that makes it shorter.
 func packFrame(dst []byte, start int, f Features, c Codec, p *Packer) []byte {
 	body := start + f.HeaderBytes()
-	if p == nil || c == NoCodec || !f.Allows(c) || len(dst)-body < MinPacked {
+	if p == nil || c == NoCodec || f.Version < 2 || !f.Allows(c) || len(dst)-body < MinPacked {
 		return endFrame(dst, start, f, NoCodec)
 	}
 	packed, ok := p.pack(c, dst[body:])

@@ -1,6 +1,10 @@
 package wire
 
-import "pgregory.net/rapid"
+import (
+	"bytes"
+
+	"pgregory.net/rapid"
+)
 
 // Generators of messages that survive a round trip under the features that they are given.
 
@@ -25,7 +29,13 @@ func drawBool(t *rapid.T) bool          { return rapid.Bool().Draw(t, "bool") }
 func drawU32(t *rapid.T) uint32         { return rapid.Uint32().Draw(t, "u32") }
 func drawNumber[T number](t *rapid.T) T { return T(rapid.Uint64().Draw(t, "number")) }
 func drawString(t *rapid.T) string      { return rapid.String().Draw(t, "string") }
-func drawBytes(t *rapid.T) []byte       { return rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes") }
+func drawBytes(t *rapid.T) []byte {
+	p := rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes")
+	if len(p) > 0 && rapid.IntRange(0, 3).Draw(t, "long") == 0 {
+		p = bytes.Repeat(p, rapid.IntRange(1, 60).Draw(t, "times")) // worth compressing
+	}
+	return p
+}
 func drawKey(t *rapid.T) (k Key) {
 	copy(k[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key"))
 	return k
@@ -33,7 +43,21 @@ func drawKey(t *rapid.T) (k Key) {
 func drawTimes(t *rapid.T) []Time { return list(t, drawNumber[Time]) }
 
 func drawFeatures(t *rapid.T) Features {
-	return Features{RichEvents: drawBool(t), TypedValues: drawBool(t), ExtendedErrors: drawBool(t)}
+	f := Features{RichEvents: drawBool(t), TypedValues: drawBool(t), ExtendedErrors: drawBool(t), LZ4: drawBool(t), Zstd: drawBool(t)}
+	return f.In(drawVersion(t))
+}
+
+func drawVersion(t *rapid.T) uint16 { return rapid.Uint16Range(1, MaxVersion).Draw(t, "version") }
+
+// drawCodec draws a codec that may be used, none in version 1.
+func drawCodec(f Features) choice[Codec] {
+	allowed := []Codec{NoCodec}
+	for c := range Codec(CodecCount) {
+		if f.Allows(c) {
+			allowed = append(allowed, c)
+		}
+	}
+	return func(t *rapid.T) Codec { return rapid.SampledFrom(allowed).Draw(t, "codec") }
 }
 
 func drawClass(t *rapid.T) DataClass {
@@ -110,6 +134,14 @@ func drawRequest(f Features) choice[*Request] {
 		},
 		func(t *rapid.T) RequestBody { return &SetHold{drawNumber[StreamID](t), drawString(t), drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ReleaseHold{drawNumber[StreamID](t), drawString(t)} },
+		func(t *rapid.T) RequestBody {
+			return &Subscribe{drawNumber[StreamID](t), drawNumber[Offset](t), maybe(t, drawString),
+				maybe(t, drawNumber[Time]), drawNumber[uint64](t), drawNumber[uint64](t)}
+		},
+		func(t *rapid.T) RequestBody { return &Unsubscribe{drawNumber[SubscriptionID](t)} },
+		func(t *rapid.T) RequestBody {
+			return &Credit{drawNumber[SubscriptionID](t), drawNumber[uint64](t), drawNumber[uint64](t)}
+		},
 		func(t *rapid.T) RequestBody { return &Ping{} },
 		func(t *rapid.T) RequestBody { return &CreateTenant{drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ListTenants{drawNumber[TenantID](t), drawU32(t)} },
@@ -118,7 +150,7 @@ func drawRequest(f Features) choice[*Request] {
 		func(t *rapid.T) RequestBody { return &ConfirmClock{drawNumber[Time](t)} },
 	}
 	return func(t *rapid.T) *Request {
-		return &Request{ID: drawNumber[uint64](t), Tenant: drawNumber[TenantID](t), Body: oneOf(t, body...)}
+		return &Request{ID: drawNumber[uint64](t), Tenant: drawNumber[TenantID](t), Codec: drawCodec(f)(t), Body: oneOf(t, body...)}
 	}
 }
 
@@ -143,7 +175,7 @@ func drawRange(f Features) choice[EventRange] {
 func drawError(f Features) choice[ResponseBody] {
 	last := OffsetMismatch
 	if f.ExtendedErrors {
-		last = ConcurrentUse
+		last = CodeCount - 1
 	}
 	return func(t *rapid.T) ResponseBody {
 		code := Code(rapid.Uint32Max(uint32(last)).Draw(t, "code"))
@@ -197,6 +229,9 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody { return &SetRetentionReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody { return &SetHoldReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody { return &ReleaseHoldReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &SubscribeReply{drawNumber[SubscriptionID](t)} },
+		func(t *rapid.T) ResponseBody { return &UnsubscribeReply{drawNumber[Offset](t)} },
+		func(t *rapid.T) ResponseBody { return &CreditReply{drawNumber[uint64](t), drawNumber[int64](t)} },
 		func(t *rapid.T) ResponseBody { return &PingReply{} },
 		func(t *rapid.T) ResponseBody { return &CreateTenantReply{drawNumber[TenantID](t)} },
 		func(t *rapid.T) ResponseBody { return &ListTenantsReply{list(t, drawTenant), drawBool(t)} },
@@ -209,6 +244,41 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody { return &ConfirmClockReply{drawNumber[Time](t)} },
 	}
 	return func(t *rapid.T) *Response {
-		return &Response{RequestID: drawNumber[uint64](t), Body: oneOf(t, body...)}
+		return &Response{RequestID: drawNumber[uint64](t), Codec: drawCodec(f)(t), Body: oneOf(t, body...)}
 	}
+}
+
+func drawPush(f Features) choice[*Push] {
+	id := drawNumber[SubscriptionID]
+	body := []choice[PushBody]{
+		func(t *rapid.T) PushBody { return &SubscriptionEvents{id(t), drawRange(f)(t)} },
+		func(t *rapid.T) PushBody { return &SubscriptionClosed{id(t), Code(drawU32(t)), drawString(t)} },
+		func(t *rapid.T) PushBody { return &CaughtUp{id(t), drawNumber[Offset](t)} },
+		func(t *rapid.T) PushBody {
+			return &Gap{id(t), drawNumber[Offset](t), drawNumber[Offset](t), GapReason(drawU32(t))}
+		},
+		func(t *rapid.T) PushBody { return &PushPing{} },
+	}
+	return func(t *rapid.T) *Push { return &Push{Codec: drawCodec(f)(t), Body: oneOf(t, body...)} }
+}
+
+// drawMessage draws what a server of that version may send.
+func drawMessage(f Features) choice[Message] {
+	return func(t *rapid.T) Message {
+		if f.Version >= 3 && drawBool(t) {
+			return drawPush(f)(t)
+		}
+		return drawResponse(f)(t)
+	}
+}
+
+// told returns what a client learns of a message: all but how it preferred to travel.
+func told(m Message) Message {
+	switch m := m.(type) {
+	case *Response:
+		return &Response{RequestID: m.RequestID, Body: m.Body}
+	case *Push:
+		return &Push{Body: m.Body}
+	}
+	panic("no other message")
 }

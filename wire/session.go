@@ -12,10 +12,11 @@ import (
 // that orders the two calls (a channel, a mutex), and for the handshake's reply first.
 type Session struct {
 	in       framer
-	started  bool     // the first request was decoded; only Feed uses it
-	features Features // not changed once the first request is returned
-	greeting bool     // the first request was a handshake; likewise
-	greeted  bool     // its reply is appended; only Append uses it
+	started  bool           // the first request was decoded; only Feed uses it
+	features Features       // not changed once the first request is returned
+	garbled  Option[uint64] // the id of the request that could not be decoded; only Feed uses it
+	greeting bool           // the first request was a handshake; likewise
+	greeted  bool           // its reply is appended; only Append uses it
 }
 
 // NewSession returns the session of a connection that has just been accepted. It borrows a packer whenever it expands a
@@ -29,9 +30,10 @@ func NewSession(p Packers) *Session { return &Session{in: framer{packers: p}} }
 // The error is a *Fault. The requests before the fault are returned with it; they were sent in good faith and may be
 // served, then the connection must be closed. Every later call returns the same fault.
 func (s *Session) Feed(p []byte, dst []*Request) ([]*Request, error) {
+	before := s.in.fault
 	dst, err := feed(&s.in, p, dst, s.decode)
-	if f, failed := err.(*Fault); failed && s.features.Version < 2 {
-		f.Request = Option[uint64]{}
+	if f := s.in.fault; f != before && f.Reason == FaultDecode && s.features.Version >= 2 {
+		f.Request = s.garbled
 	}
 	return dst, err
 }
@@ -39,6 +41,9 @@ func (s *Session) Feed(p []byte, dst []*Request) ([]*Request, error) {
 // decode decodes a request. A handshake counts only as the first: from the next frame on, its version holds.
 func (s *Session) decode(payload []byte) (*Request, error) {
 	r, err := DecodeRequest(payload, s.features)
+	if err != nil && len(payload) >= 8 {
+		s.garbled = Some(binary.LittleEndian.Uint64(payload))
+	}
 	if err != nil || s.started {
 		return r, err
 	}
@@ -110,11 +115,7 @@ func feed[T any](in *framer, p []byte, dst []T, decode func([]byte) (T, error)) 
 		for payload, ok := in.next(); ok; payload, ok = in.next() {
 			m, err := decode(payload)
 			if err != nil {
-				bad := fault(FaultDecode, err)
-				if len(payload) >= 8 {
-					bad.Request = Some(binary.LittleEndian.Uint64(payload))
-				}
-				in.fail(bad)
+				in.fail(fault(FaultDecode, err))
 				break
 			}
 			dst = append(dst, m)

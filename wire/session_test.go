@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"testing"
@@ -31,22 +32,38 @@ func feedFragments(p []byte, sizes []int) (requests []*Request, err error) {
 	return requests, err
 }
 
+// greeting returns the frame of a handshake that has a server agree on f.
+func greeting(f Features) []byte {
+	h := &Handshake{ClientVersion: max(f.Version, 1), Capabilities: f.Capabilities()}
+	return AppendRequest(nil, &Request{Body: h}, Features{})
+}
+
+func drawSizes(t *rapid.T) []int {
+	return rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 20), rapid.IntRange(1, 1<<17)), 1, 5).Draw(t, "sizes")
+}
+
 func TestFragmentsDecodeLikeTheWhole(t *testing.T) {
+	p := new(Packer)
 	rapid.Check(t, func(t *rapid.T) {
 		var stream []byte
+		var f Features
+		if drawBool(t) {
+			f = drawFeatures(t)
+			stream = greeting(f)
+		}
 		for range rapid.IntRange(0, 5).Draw(t, "requests") {
-			stream = AppendRequest(stream, drawRequest(Features{})(t), Features{})
+			stream = PackRequest(stream, drawRequest(f)(t), f, p)
 		}
 		if drawBool(t) {
 			big := make([]byte, rapid.IntRange(0, 4*maxChunk).Draw(t, "size"))
 			for i := range big {
 				big[i] = byte(i * i >> 3)
 			}
-			stream = AppendRequest(stream, appendOne(1, big), Features{})
-			stream = AppendRequest(stream, &Request{ID: 2, Body: &Sync{}}, Features{})
+			stream = PackRequest(stream, appendOne(1, big), f, p)
+			stream = PackRequest(stream, &Request{ID: 2, Body: &Sync{}}, f, p)
 		}
 		stream = append(stream, drawBytes(t)...)
-		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 20), rapid.IntRange(1, 1<<17)), 1, 5).Draw(t, "sizes")
+		sizes := drawSizes(t)
 
 		want, wantErr := feedWhole(stream)
 		got, err := feedFragments(stream, sizes)
@@ -55,6 +72,89 @@ func TestFragmentsDecodeLikeTheWhole(t *testing.T) {
 			t.Fatalf("fault is %v, want %v", err, wantErr)
 		}
 	})
+}
+
+// conversation is what travels on one connection, by the frames' version and with or without compression.
+func conversation(t *rapid.T, requests []*Request, messages []Message, f Features, p *Packer, sizes []int) ([]*Request, []Message) {
+	s := NewSession(Alone())
+	var served []*Request
+	stream := greeting(f)
+	for _, r := range requests {
+		stream = PackRequest(stream, r, f, p)
+	}
+	inPieces(stream, sizes, func(piece []byte) {
+		var err error
+		if served, err = s.Feed(piece, served); err != nil {
+			t.Fatal(err)
+		}
+	})
+	client := NewClientSession(Alone())
+	stream = s.Append(nil, &Response{Body: &HandshakeReply{ServerVersion: f.Version}}, p)
+	if replies, err := client.Feed(stream, nil); err != nil || len(replies) != 1 {
+		t.Fatalf("the handshake's reply: %d messages, %v", len(replies), err)
+	}
+	client.SetFeatures(f)
+	stream = stream[:0]
+	for _, m := range messages {
+		stream = s.Append(stream, m, p)
+	}
+	var heard []Message
+	inPieces(stream, sizes, func(piece []byte) {
+		var err error
+		if heard, err = client.Feed(piece, heard); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return served[1:], heard
+}
+
+// inPieces hands out p in pieces of the given sizes, over and over.
+func inPieces(p []byte, sizes []int, use func([]byte)) {
+	for i := 0; len(p) > 0; i++ {
+		n := min(sizes[i%len(sizes)], len(p))
+		use(p[:n])
+		p = p[n:]
+	}
+}
+
+func TestCompressionAndVersionChangeNothingThatAPeerSees(t *testing.T) {
+	all := Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}
+	p := new(Packer)
+	rapid.Check(t, func(t *rapid.T) {
+		requests := list(t, drawRequest(all))
+		responses := list(t, drawResponse(all))
+		pushes := list(t, drawPush(all))
+		sizes := drawSizes(t)
+		for _, f := range []Features{all.In(1), all.In(2), all.In(3)} {
+			for _, packer := range []*Packer{nil, p} {
+				var messages, want []Message
+				for _, r := range responses {
+					messages, want = append(messages, r), append(want, told(r))
+				}
+				for _, m := range pushes {
+					if f.Version >= 3 {
+						messages, want = append(messages, m), append(want, told(m))
+					}
+				}
+				served, heard := conversation(t, requests, messages, f, packer, sizes)
+				same(t, want, heard)
+				if len(served) != len(requests) {
+					t.Fatalf("%d requests arrived of %d", len(served), len(requests))
+				}
+				for i, r := range served {
+					w := *requests[i]
+					if f.Version < 2 {
+						w.Codec = NoCodec
+					}
+					w.Features, w.Size = f, len(AppendRequest(nil, &w, f))-f.HeaderBytes()
+					same(t, &w, r)
+				}
+			}
+		}
+	})
+	if p.Packed[LZ4].Frames == 0 || p.Packed[Zstd].Frames == 0 {
+		t.Errorf("nothing was compressed: %+v", p.Packed)
+	}
 }
 
 func TestOneByteAtATime(t *testing.T) {
@@ -171,39 +271,133 @@ func TestAppendReplyBesideFeed(t *testing.T) {
 }
 
 func TestMutatedStreamsNeverPanic(t *testing.T) {
+	p := new(Packer)
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFeatures(t)
-		payload := AppendRequest(nil, drawRequest(f)(t), f)[HeaderSize:]
+		frame := PackRequest(nil, drawRequest(f)(t), f, p)
 		if drawBool(t) {
-			payload = AppendResponse(nil, drawResponse(f)(t), f)[HeaderSize:]
+			frame = AppendMessage(nil, drawMessage(f)(t), f, p)
+		}
+		payload, codec := frame[f.HeaderBytes():], NoCodec
+		if f.Version >= 2 {
+			codec = Codec(frame[6])
 		}
 		for range rapid.IntRange(1, 4).Draw(t, "mutations") {
 			i := rapid.IntRange(0, len(payload)-1).Draw(t, "index")
 			payload[i] = rapid.SampledFrom([]byte{0, 1, 2, 0x7f, 0x80, 0xff}).Draw(t, "byte")
 		}
-		stream := AppendFrame(nil, payload)
-		server := Session{features: f, started: true}
-		if _, err := server.Feed(stream, nil); err != nil && err.(*Fault).Reason != FaultDecode {
-			t.Fatal(err)
+		stream := AppendFrameIn(nil, f, codec, payload)
+		server := NewSession(Alone())
+		if _, err := server.Feed(append(greeting(f), stream...), nil); err != nil {
+			checkDamage(t, err, codec)
 		}
 		client := NewClientSession(Alone())
 		client.SetFeatures(f)
-		responses, err := client.Feed(stream, nil)
-		if err != nil && err.(*Fault).Reason != FaultDecode {
-			t.Fatal(err)
+		messages, err := client.Feed(stream, nil)
+		if err != nil {
+			checkDamage(t, err, codec)
 		}
-		for _, r := range responses {
-			if m, ok := r.(*Response).Body.(*ReadEventsReply); ok {
-				n := 0
-				for range m.Events.All {
-					n++
+		for _, m := range messages {
+			var events EventRange
+			if r, ok := m.(*Response); ok {
+				if body, ok := r.Body.(*ReadEventsReply); ok {
+					events = body.Events
 				}
-				if n != m.Events.Count {
-					t.Fatalf("%d events of %d", n, m.Events.Count)
-				}
+			} else if body, ok := m.(*Push).Body.(*SubscriptionEvents); ok {
+				events = body.Events
+			}
+			n := 0
+			for range events.All {
+				n++
+			}
+			if n != events.Count {
+				t.Fatalf("%d events of %d", n, events.Count)
 			}
 		}
 	})
+}
+
+// checkDamage requires the fault of a payload that was damaged before it was framed.
+func checkDamage(t *rapid.T, err error, c Codec) {
+	if reason := err.(*Fault).Reason; reason != FaultDecode && (reason != FaultCodec || c == NoCodec) {
+		t.Fatal(err)
+	}
+}
+
+func TestPayloadIsCompressedOnlyWhereItHelps(t *testing.T) {
+	noise, x := make([]byte, 4096), uint32(1)
+	for i := range noise {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		noise[i] = byte(x)
+	}
+	zeros, f := make([]byte, 4096), everything.In(3)
+	neither := f
+	neither.LZ4, neither.Zstd = false, false
+	for _, c := range []Codec{LZ4, Zstd} {
+		idle := new(Packer)
+		if _, shrinks := idle.pack(c, noise); shrinks || idle.Packed[c].Frames != 0 {
+			t.Errorf("%s makes noise shorter, %+v", c, idle.Packed)
+		}
+		for _, s := range []struct {
+			name   string
+			f      Features
+			prefer Codec
+			packer bool
+			data   []byte
+			want   Codec
+		}{
+			{"what shrinks", f, c, true, zeros, c},
+			{"what is small", f, c, true, zeros[:MinPacked/2], NoCodec},
+			{"what shall not be", f, NoCodec, true, zeros, NoCodec},
+			{"without a packer", f, c, false, zeros, NoCodec},
+			{"without agreement", neither, c, true, zeros, NoCodec},
+		} {
+			t.Run(fmt.Sprintf("%s/%s", c, s.name), func(t *testing.T) {
+				var p *Packer
+				if s.packer {
+					p = new(Packer)
+				}
+				request := appendOne(1, s.data)
+				request.Codec = s.prefer
+				message := &Push{Codec: s.prefer, Body: &SubscriptionEvents{Events: events(nil, string(s.data))}}
+				for _, frame := range [][]byte{PackRequest(nil, request, s.f, p), AppendMessage(nil, message, s.f, p)} {
+					if got := Codec(frame[6]); got != s.want || (len(frame) < len(s.data)) != (s.want != NoCodec) {
+						t.Errorf("%d bytes travel in %d, codec %s, want %s", len(s.data), len(frame), got, s.want)
+					}
+				}
+				server := Session{features: s.f}
+				if got := server.Packs(message); got != (s.f.Allows(c) && s.prefer != NoCodec) {
+					t.Errorf("a packer is needed: %t", got)
+				}
+				if p != nil && (p.Packed[c].Frames == 2) != (s.want != NoCodec) {
+					t.Errorf("counted %+v", p.Packed)
+				}
+			})
+		}
+	}
+}
+
+// What one end counts as packed, the other counts as unpacked.
+func TestTrafficIsCountedAtBothEnds(t *testing.T) {
+	f := everything.In(2)
+	for _, c := range []Codec{LZ4, Zstd} {
+		now := int64(0)
+		tick := func() int64 { now += 5; return now }
+		sender, receiver := &Packer{Now: tick}, &Packer{Now: tick}
+		request := appendOne(1, make([]byte, 4096))
+		request.Codec = c
+		frame := PackRequest(nil, request, f, sender)
+		if _, err := NewSession(single{receiver}).Feed(append(greeting(f), frame...), nil); err != nil {
+			t.Fatal(err)
+		}
+		raw := len(AppendRequest(nil, request, f)) - f.HeaderBytes()
+		want := Traffic{Frames: 1, Raw: uint64(raw), Travels: uint64(len(frame) - f.HeaderBytes()), Spent: 5}
+		if sender.Packed[c] != want || receiver.Unpacked[c] != want {
+			t.Errorf("%s: %+v packed, %+v unpacked, want %+v", c, sender.Packed[c], receiver.Unpacked[c], want)
+		}
+	}
 }
 
 // allocated returns the bytes that f allocates, those it frees again included.
@@ -258,6 +452,84 @@ func TestHostileFramesAllocateInProportion(t *testing.T) {
 	}
 }
 
+// hostilePacked returns compressed payloads that state or hold far more than they are long. Allowed is what may be
+// allocated for them beyond their own bytes.
+func hostilePacked() map[string]struct {
+	codec   Codec
+	payload []byte
+	allowed int
+} {
+	const mib = 1 << 20
+	run := func(n int) []byte { return zstdBlock(false, zstdRLE, n, []byte{0}) }
+	end := zstdBlock(true, zstdRaw, 0, nil)
+	runs := func(n int) []byte { return bytes.Repeat(run(1<<17), n) }
+	// The head of a request, then its body, then zeros 128 KiB at a time.
+	of := func(op Op, body []byte, zeros int) []byte {
+		head := rawRequest(0, op, body)
+		return zstdFrame(uint32(len(head)+zeros<<17), zstdBlock(false, zstdRaw, len(head), head), runs(zeros), end)
+	}
+	ping := pingPayload()
+	wide := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x80, 0x70}, appendU32(nil, uint32(len(ping)))...) // a window of 16 MiB
+	wide = append(wide, zstdBlock(true, zstdRaw, len(ping), ping)...)
+	unstated := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x70}, runs(8)...) // states no size
+	head := rawRequest(0, OpStreamInfo, u64(0), u64(127<<17))
+	binaryText := zstdFrame(uint32(len(head)+127<<17), zstdBlock(false, zstdRaw, len(head), head),
+		bytes.Repeat(zstdBlock(false, zstdRLE, 1<<17, []byte{0xff}), 127), end)
+	return map[string]struct {
+		codec   Codec
+		payload []byte
+		allowed int
+	}{
+		"LZ4 of 16 MiB in a few bytes":             {LZ4, lz4Block(MaxPayload, literals(ping)), 0},
+		"LZ4 of 4 GiB":                             {LZ4, lz4Block(1<<32-1, make([]byte, mib)), 0},
+		"LZ4 of 16 MiB and a byte":                 {LZ4, lz4Block(MaxPayload+1, make([]byte, mib)), 0},
+		"LZ4 of 256 times its length":              {LZ4, lz4Block(256*1024, make([]byte, 1020)), 256 * 1024},
+		"LZ4 that holds more than it states":       {LZ4, lz4Block(100, append([]byte{0x1f, 0, 1, 0}, bytes.Repeat([]byte{0xff}, mib)...)), 100},
+		"Zstandard of 16 MiB in a few bytes":       {Zstd, zstdFrame(MaxPayload, end), MaxPayload},
+		"Zstandard of 16 MiB and a byte":           {Zstd, zstdFrame(MaxPayload+1, end), 0},
+		"Zstandard that holds more than it states": {Zstd, zstdFrame(100, runs(1000), end), 100},
+		"Zstandard with a wide window":             {Zstd, wide, len(ping)},
+		"many Zstandard frames":                    {Zstd, append(bytes.Repeat(wide, 1000), unstated...), len(ping)},
+		"a second Zstandard frame":                 {Zstd, append(storedZstd(ping), unstated...), len(ping)},
+		"16 MiB of Null parameters":                {Zstd, of(OpQuery, append(text("x"), u64(15*mib/minValue)...), 127), MaxPayload},
+		"16 MiB of empty events":                   {Zstd, of(OpAppendEvents, append(u64(1), u64(15*mib/minVec)...), 127), 4 * MaxPayload},
+		"16 MiB of empty capabilities":             {Zstd, of(OpHandshake, append([]byte{1, 0, 0}, u64(15*mib/minVec)...), 127), 3 * MaxPayload},
+		"16 MiB of text that is not UTF-8":         {Zstd, binaryText, MaxPayload},
+	}
+}
+
+func TestHostileCompressedFramesAllocateWhatTheyState(t *testing.T) {
+	const once = 384 << 10 // the chunk of a session, and the block buffers that a decoder may renew
+	packers := Alone()
+	for _, pack := range []struct {
+		codec   Codec
+		payload []byte
+	}{{LZ4, storedLZ4(pingPayload())}, {Zstd, storedZstd(pingPayload())}} {
+		if _, err := packers.Borrow().unpack(pack.codec, pack.payload); err != nil {
+			t.Fatal(err) // what a packer holds for itself is there from now on
+		}
+	}
+	for version := uint16(2); version <= MaxVersion; version++ {
+		f := everything.In(version)
+		for name, c := range hostilePacked() {
+			t.Run(fmt.Sprintf("version %d/%s", version, name), func(t *testing.T) {
+				frame := AppendFrameIn(greeting(f), f, c.codec, c.payload)
+				limit := c.allowed + 5*len(frame) + once
+				server := NewSession(packers)
+				if got := allocated(func() { server.Feed(frame, nil) }); got > limit {
+					t.Errorf("%d bytes allocated by the server for a frame of %d, at most %d allowed", got, len(frame), limit)
+				}
+				frame = AppendFrameIn(nil, f, c.codec, c.payload)
+				client := NewClientSession(packers)
+				client.SetFeatures(f)
+				if got := allocated(func() { client.Feed(frame, nil) }); got > limit {
+					t.Errorf("%d bytes allocated by the client for a frame of %d, at most %d allowed", got, len(frame), limit)
+				}
+			})
+		}
+	}
+}
+
 func TestLargeFrameGrowsAsItArrives(t *testing.T) {
 	frame := AppendRequest(nil, appendOne(1, make([]byte, 8<<20)), Features{})
 	s := NewSession(Alone())
@@ -303,4 +575,19 @@ func TestTooManyParametersAreAFault(t *testing.T) {
 			t.Errorf("%d parameters: %v", n, err)
 		}
 	}
+}
+
+// The reply to a handshake travels in version 1, where nothing is compressed, whatever it prefers.
+func TestHandshakeReplyIsNeverCompressed(t *testing.T) {
+	s := NewSession(Alone())
+	hello := &Handshake{ClientVersion: 3, Capabilities: []string{CapabilityLZ4}}
+	if _, err := s.Feed(AppendRequest(nil, &Request{Body: hello}, Features{}), nil); err != nil {
+		t.Fatal(err)
+	}
+	reply := &Response{Codec: LZ4, Body: &HandshakeReply{ServerVersion: 3, Capabilities: make([]string, 100)}}
+	got, err := NewClientSession(Alone()).Feed(s.Append(nil, reply, new(Packer)), nil)
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%d messages, %v", len(got), err)
+	}
+	same(t, reply.Body, got[0].(*Response).Body)
 }

@@ -15,13 +15,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/wire/v1-extended.txt")
+var update = flag.Bool("update", false, "rewrite the vectors in testdata/wire")
 
-// vector is a golden frame's meaning. Exactly one of request and response is set.
+// vector is a golden frame's meaning. Exactly one of request, response and push is set.
 type vector struct {
 	features Features
 	request  *Request
 	response *Response
+	push     *Push
+
+	// Where codec is not NoCodec, pack compresses the payload in it.
+	codec Codec
+	pack  func(payload []byte) []byte
 }
 
 func request(id uint64, body RequestBody) vector {
@@ -141,16 +146,25 @@ func same(t rapid.TB, want, got any) {
 }
 
 func (v vector) encode() []byte {
-	if v.request != nil {
-		return AppendRequest(nil, v.request, v.features)
+	var frame []byte
+	switch {
+	case v.request != nil:
+		frame = AppendRequest(nil, v.request, v.features)
+	case v.response != nil:
+		frame = AppendResponse(nil, v.response, v.features)
+	default:
+		frame = AppendMessage(nil, v.push, v.features, nil)
 	}
-	return AppendResponse(nil, v.response, v.features)
+	if v.codec == NoCodec {
+		return frame
+	}
+	return AppendFrameIn(nil, v.features, v.codec, v.pack(frame[v.features.HeaderBytes():]))
 }
 
 // decode decodes a payload as the kind of message that v is. It leaves out what a request knows of its frame.
 func (v vector) decode(payload []byte) (any, error) {
 	if v.request == nil {
-		return DecodeResponse(payload, v.features)
+		return DecodeMessage(payload, v.features)
 	}
 	r, err := DecodeRequest(payload, v.features)
 	if err == nil {
@@ -164,12 +178,18 @@ func (v vector) name() string {
 	if v.request != nil {
 		return fmt.Sprintf("%T", v.request.Body)
 	}
+	if v.push != nil {
+		return fmt.Sprintf("%T", v.push.Body)
+	}
 	return fmt.Sprintf("%T", v.response.Body)
 }
 
 func (v vector) message() any {
 	if v.request != nil {
 		return v.request
+	}
+	if v.push != nil {
+		return v.push
 	}
 	return v.response
 }
