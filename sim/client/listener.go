@@ -224,6 +224,9 @@ func (k *listenerLink) Data(p []byte) {
 		switch m := m.(type) {
 		case *wire.Response:
 			done := k.asked[m.RequestID]
+			if done == nil && k.conn.Damaged(network.Server) {
+				continue // the server has read another id
+			}
 			if !k.l.keeper.must(check.Contract, done != nil, "a reply to request %d of the listener, which is not in flight", m.RequestID) {
 				return
 			}
