@@ -410,6 +410,7 @@ func (m *Machine) pushRead(sub *subscription, end wire.Offset, b wire.ResponseBo
 		first, any := b.Events.First()
 		switch {
 		case any && (first == sub.next || ask.FromTimestamp.Set && first > sub.next):
+			fx = m.tellBroken(sub, fx) // what is passed over behind it is older, and not damaged
 			sub.next, ask.FromTimestamp = first, wire.Option[wire.Time]{}
 			fx = m.deliver(sub, b.Events, fx)
 		case !any && ask.FromTimestamp.Set && sub.next >= sub.stream.oldest: // all that there is is older

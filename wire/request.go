@@ -150,8 +150,8 @@ type QueryAt struct {
 // ReadEvents reads a stream from an offset. Reading stops once MaxBytes of event data is reached, so that the last
 // event may pass it.
 //
-// FromTimestamp moves the start: forward to the first event whose event time is at or after it, if that comes later than
-// FromOffset; backward to the event before that one, if that comes earlier.
+// FromTimestamp moves the start: forward to the first event from FromOffset on whose event time is at or after it; backward
+// to the event before the first one of the stream that is as late, if that comes before FromOffset.
 type ReadEvents struct {
 	Stream        StreamID
 	FromOffset    Offset // inclusive; backward, EndOffset is the last event

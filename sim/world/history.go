@@ -19,7 +19,8 @@ type history struct {
 	batches []batch // those that count, ascending
 	stored  seg.LSN // everything up to here is on stable storage
 	hashes  map[seg.LSN][sha256.Size]byte
-	sealed  []seg.Section // of sealed files, in sectors that the disk has lost
+	sealed  []seg.Section                 // of sealed files, in sectors that the disk has lost
+	heads   map[wire.StreamID]wire.Offset // behind the events that are on stable storage
 }
 
 // batch is one batch of the log.
@@ -88,7 +89,29 @@ func (w *World) stored(upto seg.LSN) {
 	h := &w.history
 	w.syncs++
 	h.stored = max(h.stored, upto)
-	h.batches[len(h.batches)-1].synced = true
+	last := &h.batches[len(h.batches)-1]
+	last.synced = true
+	h.reach(last)
+}
+
+// reach notes how far a batch takes streams, now that it is on stable storage.
+func (h *history) reach(b *batch) {
+	for _, r := range b.records {
+		h.heads[r.stream] = max(h.heads[r.stream], r.first+wire.Offset(r.count))
+	}
+}
+
+// pushed checks that events which the server pushes are on stable storage.
+func (w *World) pushed(stream wire.StreamID, events wire.EventRange) {
+	if stream >= 1<<63 || events.Count == 0 {
+		return // acts are not noted as events
+	}
+	first, _ := events.First()
+	w.suite.Saw(check.Pushed, true)
+	if head := w.history.heads[stream]; first+wire.Offset(events.Count) > head && !w.suite.Holes {
+		w.suite.Fail(check.Pushed, "events %d to %d of stream %d are pushed, and those before %d are on stable storage",
+			first, int(first)+events.Count-1, stream, head)
+	}
 }
 
 // recovered checks what recovery made of the log, and what it says is lost.
@@ -98,6 +121,10 @@ func (w *World) recovered(s *server, r *engine.Report) {
 		w.trace.Add(trace.Record{Time: w.now, Kind: "report", A: uint64(r.LSN), Note: fmt.Sprintf("torn %v holes %v bad snapshots %v bad sealed %v", r.Torn, r.Holes, r.BadSnapshot, r.BadSealed)})
 	}
 	w.truncated(r)
+	w.history.heads = map[wire.StreamID]wire.Offset{}
+	for i := range w.history.batches {
+		w.history.reach(&w.history.batches[i])
+	}
 	for _, hole := range r.Holes {
 		w.hole(hole)
 	}

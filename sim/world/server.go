@@ -277,6 +277,7 @@ func (s *server) Push(e *engine.Push) {
 		return
 	}
 	if b, ok := e.Msg.Body.(*wire.SubscriptionEvents); ok {
+		s.w.pushed(s.listened[b.Subscription], b.Events)
 		if first, some := b.Events.First(); some {
 			s.w.keeper.Emitted(s.listened[b.Subscription], first)
 		}
