@@ -40,7 +40,7 @@ func TestHandshakeCarriesTenantTokenAndCapabilities(t *testing.T) {
 	group.Wait()
 	r := <-got
 	hello := r.Body.(*wire.Handshake)
-	if r.Tenant != 7 || hello.AuthToken.Value != "secret" || hello.ClientVersion != 1 || len(hello.Capabilities) != 3 {
+	if r.Tenant != 7 || hello.AuthToken.Value != "secret" || hello.ClientVersion != wire.MaxVersion || len(hello.Capabilities) != 5 {
 		t.Errorf("handshake of tenant %d: %+v", r.Tenant, hello)
 	}
 }
@@ -223,7 +223,10 @@ func TestUnsendableIsRefusedHere(t *testing.T) {
 }
 
 func TestMisuseOfOptions(t *testing.T) {
-	for _, o := range []client.Option{client.WithMaxInflight(0), client.WithToken("\xff")} {
+	for _, o := range []client.Option{
+		client.WithMaxInflight(0), client.WithToken("\xff"),
+		client.WithProtocolVersion(0), client.WithProtocolVersion(wire.MaxVersion + 1), client.WithCompression(9),
+	} {
 		if c, err := client.Dial(within(t), "127.0.0.1:1", o); err == nil || errors.Is(err, client.ErrUnavailable) {
 			t.Errorf("%v, %v", c, err)
 		}

@@ -48,6 +48,7 @@ func (c *Client) attach(l *link) {
 	if c.closed { // Close saw no link to break
 		l.fail(ErrClosed)
 	}
+	c.part(l)
 	for _, k := range c.calls {
 		if k.shape != l.features {
 			k.reshape(l.features)
@@ -63,12 +64,27 @@ func (c *Client) attach(l *link) {
 	}
 }
 
+// part ends the calls that a link's server is too old for. mu is held.
+func (c *Client) part(l *link) {
+	c.calls = slices.DeleteFunc(c.calls, func(k *call) bool {
+		err := k.unfit(l.features)
+		if err != nil {
+			c.bytes -= k.size
+			k.frame = nil
+			k.finish(nil, err)
+		}
+		return err != nil
+	})
+	c.unblock()
+}
+
 // reshape encodes a frame that waits anew, for a server of another version.
 func (k *call) reshape(f wire.Features) {
 	r, err := wire.DecodeFrame(k.frame, k.shape)
 	if err != nil {
 		panic("client: a frame of its own cannot be decoded: " + err.Error())
 	}
+	r.Codec = k.c.cfg.codec // which version 1 does not carry
 	k.frame, k.shape = wire.AppendRequest(nil, r, f), f
 	if k.keyed {
 		k.copy = k.frame

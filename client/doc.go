@@ -4,6 +4,7 @@
 //	id, err := c.CreateStream(ctx, "orders")
 //	done, err := c.Append(ctx, id, [][]byte{[]byte(`{"total":12}`)}, client.ExpectOffset(0))
 //	for e, err := range c.Events(ctx, id, 0) { … } // e.Offset, e.Timestamp, e.Data
+//	for e, err := range c.Subscribe(ctx, id, client.End) { … } // new ones as they come
 //	if errors.Is(err, client.ErrOffsetMismatch) { … } // somebody else was first
 //
 // A Client is one connection that many goroutines may share. Requests are pipelined: each is sent at once, whatever is
@@ -16,5 +17,6 @@
 // waiting calls allow (see WithReconnect). What had not been sent is sent then, and reads are sent again. So are appends
 // with an IdempotencyKey, which the server knows again (see WithAutoKeys). Any other append, and whatever else changes
 // something, may or may not have taken effect once it was sent; it fails with ErrUnknownOutcome and is never sent twice.
-// Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot append twice.
+// Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot append twice. A
+// subscription is taken up again behind the last event that it has yielded.
 package client

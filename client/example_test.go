@@ -304,3 +304,43 @@ func ExampleClient_CheckAudit() {
 	// stream.create orders
 	// broken: false - hash of 32 bytes
 }
+
+// Follow a stream: the events that are there, then new ones as they are appended.
+func ExampleClient_Subscribe() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	orders, err := c.CreateStream(ctx, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Append(ctx, orders, [][]byte{[]byte("one"), []byte("two")}); err != nil {
+		log.Fatal(err)
+	}
+
+	live := client.OnCaughtUp(func(next client.Offset) {
+		fmt.Println("caught up at", next)
+		if _, err := c.Append(ctx, orders, [][]byte{[]byte("last")}); err != nil {
+			log.Fatal(err)
+		}
+	})
+	for e, err := range c.Subscribe(ctx, orders, 0, live) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%d %s\n", e.Offset, e.Data)
+		if string(e.Data) == "last" {
+			break
+		}
+	}
+	// Output:
+	// 0 one
+	// 1 two
+	// caught up at 2
+	// 2 last
+}

@@ -45,25 +45,55 @@ func (p *peer) reply(id uint64, body wire.ResponseBody) {
 	}
 }
 
+// push sends a message that nobody asked for, and what waits before it.
+func (p *peer) push(body wire.PushBody) {
+	p.out = p.session.Append(p.out, &wire.Push{Body: body}, nil)
+	p.nc.Write(p.out) // a client that is gone is met by next
+	p.out = p.out[:0]
+}
+
+// greet answers the handshake as a server that knows no version after the given one.
+func (p *peer) greet(version uint16) bool {
+	r := p.next()
+	if r == nil {
+		return false
+	}
+	hello := *r.Body.(*wire.Handshake)
+	hello.ClientVersion = min(hello.ClientVersion, version)
+	p.session = wire.NewSession(wire.Alone()) // it goes by the version that a handshake asks for
+	p.session.Feed(wire.AppendRequest(nil, &wire.Request{ID: r.ID, Body: &hello}, wire.Features{}), nil)
+	answer := *welcome
+	answer.ServerVersion = hello.ClientVersion
+	p.reply(r.ID, &answer)
+	return true
+}
+
 // fake is a server whose every connection a script serves.
 type fake struct {
-	t      testing.TB
-	ln     net.Listener
-	script func(n int, p *peer)
-	group  sync.WaitGroup
-	mu     sync.Mutex // guards conns
-	conns  []net.Conn
+	t        testing.TB
+	ln       net.Listener
+	versions []uint16 // of the first connections; later ones have the last of them
+	script   func(n int, p *peer)
+	group    sync.WaitGroup
+	mu       sync.Mutex // guards conns
+	conns    []net.Conn
 }
 
 // serve starts a server on loopback. The script is run for each connection, numbered from 0, after the handshake; the
 // connection ends when it returns.
 func serve(t testing.TB, script func(n int, p *peer)) *fake {
 	t.Helper()
+	return serveVersions(t, []uint16{wire.MaxVersion}, script)
+}
+
+// serveVersions starts a server that knows another version on each connection.
+func serveVersions(t testing.TB, versions []uint16, script func(n int, p *peer)) *fake {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{t: t, ln: ln, script: script}
+	f := &fake{t: t, ln: ln, versions: versions, script: script}
 	f.group.Go(f.accept)
 	t.Cleanup(f.stop)
 	return f
@@ -93,8 +123,7 @@ func (f *fake) accept() {
 		f.group.Go(func() {
 			defer nc.Close()
 			p := &peer{nc: nc, session: wire.NewSession(wire.Alone())}
-			if hello := p.next(); hello != nil {
-				p.reply(hello.ID, welcome)
+			if p.greet(f.versions[min(n, len(f.versions)-1)]) {
 				f.script(n, p)
 			}
 		})

@@ -18,8 +18,11 @@ type SubscribeOption func(*subscription)
 // Window lets so many events, and so many bytes of them, be on their way or wait for the consumer. Without it, 16,384 events
 // and 2 MiB. One event may pass the bytes.
 func Window(events, bytes int) SubscribeOption {
-	return func(s *subscription) { s.window.events, s.window.bytes = uint64(max(events, 1)), uint64(max(bytes, 1)) }
+	return func(s *subscription) { s.window = credits{credit(events), credit(bytes)} }
 }
+
+// credit returns a part of a window. One beyond what a server counts could never be used up, nor given back.
+func credit(n int) uint64 { return min(uint64(max(n, 1)), wire.MaxCredit) }
 
 // SubscribeSince leaves out the events before the first one whose event time is at or after t.
 func SubscribeSince(t time.Time) SubscribeOption {
@@ -85,6 +88,7 @@ type subscription struct {
 	caughtUp func(Offset)
 	gap      func(GapError)
 	wake     chan struct{} // has room for one: there is something in inbox
+	delay    time.Duration // before it is taken up again; 0 once an event has come
 
 	link *link // that it is on; guarded by Client.mu
 	id   wire.SubscriptionID
@@ -110,7 +114,9 @@ func (c *Client) pushed(l *link, p *wire.Push) error {
 		l.subs[b.Subscription].take(b)
 	case *wire.SubscriptionClosed:
 		l.subs[b.Subscription].take(b)
-		delete(l.subs, b.Subscription)
+		if b.Code != wire.ShuttingDown { // else it stays, to be told that the link has broken
+			delete(l.subs, b.Subscription)
+		}
 	case *wire.CaughtUp:
 		l.subs[b.Subscription].take(b)
 	case *wire.Gap:
@@ -175,12 +181,50 @@ func (s *subscription) open(ctx context.Context) error {
 	if err := s.c.admit(ctx); err != nil {
 		return err
 	}
+	f := s.c.cfg.asks()
+	if l := s.c.link; l != nil {
+		f = l.features
+	}
+	if err := k.unfit(f); err != nil {
+		s.c.mu.Unlock()
+		return err
+	}
 	s.c.post(k, s.c.cfg.tenant, b)
 	_, err := k.wait(ctx)
 	if err != nil {
 		s.c.forget(k)
 	}
 	return err
+}
+
+// unfit returns why a call cannot be made of a server, nil where it can. One of an earlier version may not even know the
+// request, and hang up.
+func (k *call) unfit(f wire.Features) error {
+	if k.sub == nil || f.Version >= 3 {
+		return nil
+	}
+	return &Error{
+		Code:    wire.UnsupportedVersion,
+		Message: fmt.Sprintf("subscriptions need protocol version 3; this connection has agreed on %d", f.Version),
+	}
+}
+
+// reopen makes the subscription again. Where the last connection brought no event it waits a little: a server that
+// accepts and hangs up must not be asked in a tight loop.
+func (s *subscription) reopen(ctx context.Context) error {
+	if s.delay > 0 {
+		t := time.NewTimer(s.delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.c.life.Done():
+			return ErrClosed
+		}
+	}
+	s.delay = min(max(2*s.delay, minDelay), maxDelay)
+	return s.open(ctx)
 }
 
 // run yields events until something ends the sequence.
@@ -191,6 +235,9 @@ func (s *subscription) run(ctx context.Context, yield func(Event, error) bool) e
 	for {
 		pushes, lost := s.receive()
 		for _, b := range pushes {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if more, err := s.push(b, yield); !more || err != nil {
 				return err
 			}
@@ -198,7 +245,7 @@ func (s *subscription) run(ctx context.Context, yield func(Event, error) bool) e
 		switch {
 		case len(pushes) > 0:
 		case lost:
-			if err := s.open(ctx); err != nil {
+			if err := s.reopen(ctx); err != nil {
 				return err
 			}
 		default:
@@ -207,9 +254,6 @@ func (s *subscription) run(ctx context.Context, yield func(Event, error) bool) e
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-		}
-		if err := ctx.Err(); err != nil {
-			return err
 		}
 	}
 }
@@ -227,16 +271,24 @@ func (s *subscription) push(b wire.PushBody, yield func(Event, error) bool) (mor
 	case *wire.SubscriptionEvents:
 		return s.events(b, yield)
 	case *wire.CaughtUp:
-		s.next, s.first = b.Offset, false
+		if err := s.pass(b.Offset); err != nil {
+			return false, err
+		}
 		if s.caughtUp != nil {
 			s.caughtUp(b.Offset)
 		}
 	case *wire.Gap:
+		if err := s.pass(b.From); err != nil {
+			return false, err
+		}
+		if b.To <= b.From {
+			return false, fmt.Errorf("stream %d: a gap from %d to %d: %w", s.stream, b.From, b.To, ErrDataCorrupted)
+		}
 		e := GapError{Stream: s.stream, From: b.From, To: b.To, Reason: b.Reason}
 		if s.gap == nil {
 			return false, &e
 		}
-		s.next, s.first = b.To, false
+		s.next = b.To
 		s.gap(e)
 	case *wire.SubscriptionClosed:
 		if b.Code == wire.ShuttingDown {
@@ -247,13 +299,22 @@ func (s *subscription) push(b wire.PushBody, yield func(Event, error) bool) (mor
 	return true, nil
 }
 
+// pass moves to an offset where the server is. It may move it only where the beginning is the server's to choose: not past
+// an event that is due.
+func (s *subscription) pass(to Offset) error {
+	if to != s.next && !(s.first && (to > s.next || s.next == End)) {
+		return fmt.Errorf("stream %d: the server goes on at offset %d where event %d is due: %w", s.stream, to, s.next, ErrDataCorrupted)
+	}
+	s.next, s.first = to, s.since.Set
+	return nil
+}
+
 // events verifies and yields events, and gives back the credit once half of the window is used up.
 func (s *subscription) events(b *wire.SubscriptionEvents, yield func(Event, error) bool) (more bool, err error) {
 	for e := range b.Events.All {
-		if s.first && (e.Offset > s.next || s.next == End) {
+		if s.skips(&e) {
 			s.next = e.Offset
 		}
-		s.first = false
 		if e.Offset != s.next {
 			return false, fmt.Errorf("stream %d: event %d arrived where event %d is due: %w", s.stream, e.Offset, s.next, ErrDataCorrupted)
 		}
@@ -262,6 +323,7 @@ func (s *subscription) events(b *wire.SubscriptionEvents, yield func(Event, erro
 				s.stream, e.Offset, e.Checksum, sum, ErrDataCorrupted)
 		}
 		s.next++
+		s.first, s.delay = false, 0
 		s.since = wire.Option[wire.Time]{}
 		s.used.events++
 		s.used.bytes += uint64(len(e.Data) + wire.EventOverhead)
@@ -277,6 +339,19 @@ func (s *subscription) events(b *wire.SubscriptionEvents, yield func(Event, erro
 		s.used = credits{}
 	}
 	return true, nil
+}
+
+// skips reports whether the events before one may be left out: the subscription begins with it.
+func (s *subscription) skips(e *wire.Event) bool {
+	switch {
+	case !s.first:
+		return false
+	case s.next == End:
+		return true
+	case s.since.Set && e.Timestamp < s.since.Value:
+		return false
+	}
+	return e.Offset > s.next
 }
 
 // leave ends the subscription.

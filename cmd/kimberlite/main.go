@@ -53,6 +53,7 @@ type app struct {
 	server, token string
 	tenant        uint64
 	format        format
+	codec         codec
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -69,7 +70,7 @@ Start a server with "kimberlite dev", then try "kimberlite stream create orders"
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
 	root.AddCommand(
 		newDev(a), newServe(a),
-		newTenant(a), newStream(a), newAppend(a), newImport(a), newRead(a),
+		newTenant(a), newStream(a), newAppend(a), newImport(a), newRead(a), newTail(a),
 		newRetention(a), newAudit(a), newClock(a),
 		newDoctor(a), newBenchCommand(), newVersion(a),
 	)

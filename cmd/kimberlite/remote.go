@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -26,6 +27,7 @@ func remote(a *app, cmd *cobra.Command) *cobra.Command {
 	f.Uint64Var(&a.tenant, "tenant", 1, "tenant to act for; also KIMBERLITE_TENANT")
 	f.StringVar(&a.token, "token", "", "token to authenticate with; also KIMBERLITE_TOKEN")
 	f.VarP(&a.format, "output", "o", "what to print: table, json, jsonl or raw")
+	f.Var(&a.codec, "compression", "compress what travels: none, lz4 or zstd")
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return errors.Join(
 			fromEnv(cmd, "server", "KIMBERLITE_SERVER"),
@@ -49,12 +51,14 @@ func fromEnv(cmd *cobra.Command, name, variable string) error {
 }
 
 // dial connects to the server. The caller closes the client.
-func (a *app) dial(ctx context.Context) (*client.Client, error) {
-	options := []client.Option{client.WithTenant(client.TenantID(a.tenant)), client.WithReconnect(patience)}
+func (a *app) dial(ctx context.Context, more ...client.Option) (*client.Client, error) {
+	options := []client.Option{
+		client.WithTenant(client.TenantID(a.tenant)), client.WithReconnect(patience), client.WithCompression(client.Codec(a.codec)),
+	}
 	if a.token != "" {
 		options = append(options, client.WithToken(a.token))
 	}
-	return client.Dial(ctx, a.server, options...)
+	return client.Dial(ctx, a.server, append(options, more...)...)
 }
 
 // with runs part of a command that needs a client.
@@ -119,4 +123,26 @@ func (f *format) Set(s string) error {
 		return nil
 	}
 	return errors.New("must be table, json, jsonl or raw")
+}
+
+// codec is how requests and replies are compressed.
+type codec client.Codec
+
+var _ pflag.Value = (*codec)(nil)
+
+// String implements pflag.Value.
+func (c *codec) String() string { return client.Codec(*c).String() }
+
+// Type implements pflag.Value.
+func (c *codec) Type() string { return "codec" }
+
+// Set implements pflag.Value.
+func (c *codec) Set(s string) error {
+	for v := range client.Codec(wire.CodecCount) {
+		if v.String() == s {
+			*c = codec(v)
+			return nil
+		}
+	}
+	return errors.New("must be none, lz4 or zstd")
 }
