@@ -158,7 +158,7 @@ func (m *Machine) unsubscribe(r *Request, b *wire.Unsubscribe, fx []Effect) []Ef
 		return m.noSubscription(r, b.Subscription, fx)
 	}
 	m.end(sub)
-	return m.reply(r, &wire.UnsubscribeReply{Next: sub.next}, 0, fx)
+	return m.reply(r, &wire.UnsubscribeReply{Next: sub.broken.Or(sub.next)}, 0, fx)
 }
 
 // subscription finds a subscription of the connection and tenant that ask.
@@ -303,7 +303,7 @@ func (m *Machine) tellBroken(sub *subscription, fx []Effect) []Effect {
 		return fx
 	}
 	from := sub.broken.Value
-	sub.broken = wire.Option[wire.Offset]{}
+	sub.broken, sub.start = wire.Option[wire.Offset]{}, false
 	m.stats.Gaps++
 	m.cfg.hit(ProbeGapByDamage)
 	return m.send(sub, &wire.Gap{Subscription: sub.id, From: from, To: sub.next, Reason: wire.GapDamage}, fx)
@@ -333,7 +333,7 @@ func (m *Machine) pump(sub *subscription, fx []Effect) []Effect {
 				m.cfg.hit(ProbeGapByRetention)
 				fx = m.send(sub, &wire.Gap{Subscription: sub.id, From: sub.next, To: s.oldest, Reason: wire.GapRetention}, fx)
 			}
-			sub.next = s.oldest
+			sub.next, sub.live = s.oldest, false
 		case sub.next >= durable.Value:
 			if sub.live {
 				return fx
