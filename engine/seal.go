@@ -379,6 +379,8 @@ func (r *recovery) readSealed() error {
 		}
 		if err != nil {
 			x = nil
+		} else {
+			x.First, x.Last = mark.First, mark.Last // of an index made anew, what its blocks tell may be less
 		}
 		r.sealed = append(r.sealed, x)
 	}
