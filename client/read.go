@@ -185,15 +185,13 @@ func verify(ask *wire.ReadEvents, r *wire.ReadEventsReply, yield func(Event) boo
 		if first && skips(ask, &e, next) {
 			next = e.Offset
 		}
-		if first = false; e.Offset != next {
-			return next, fmt.Errorf("stream %d: event %d arrived where event %d is due: %w", ask.Stream, e.Offset, next, ErrDataCorrupted)
-		}
-		if sum := crc32.ChecksumIEEE(e.Data); sum != e.Checksum {
-			return next, fmt.Errorf("stream %d: event at offset %d has checksum %08x, but its data have %08x: %w",
-				ask.Stream, e.Offset, e.Checksum, sum, ErrDataCorrupted)
+		first = false
+		checked, err := check(ask.Stream, &e, next)
+		if err != nil {
+			return next, err
 		}
 		next += step
-		if !yield(Event{Offset: e.Offset, Data: e.Data, Timestamp: instant(e.Timestamp), Checksum: e.Checksum}) {
+		if !yield(checked) {
 			return next, nil
 		}
 	}
@@ -208,6 +206,18 @@ func verify(ask *wire.ReadEvents, r *wire.ReadEventsReply, yield func(Event) boo
 		return next, fmt.Errorf("stream %d: event %d is due, but the page claims to end at %d: %w", ask.Stream, next, end, ErrDataCorrupted)
 	}
 	return next, nil
+}
+
+// check makes an event of one that arrived, if it is the one that is due and matches its checksum.
+func check(stream StreamID, e *wire.Event, due Offset) (Event, error) {
+	if e.Offset != due {
+		return Event{}, fmt.Errorf("stream %d: event %d arrived where event %d is due: %w", stream, e.Offset, due, ErrDataCorrupted)
+	}
+	if sum := crc32.ChecksumIEEE(e.Data); sum != e.Checksum {
+		return Event{}, fmt.Errorf("stream %d: event at offset %d has checksum %08x, but its data have %08x: %w",
+			stream, e.Offset, e.Checksum, sum, ErrDataCorrupted)
+	}
+	return Event{Offset: e.Offset, Data: e.Data, Timestamp: instant(e.Timestamp), Checksum: e.Checksum}, nil
 }
 
 // due returns the offset that a reply begins at unless a time moves it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"iter"
 	"sync"
 	"time"
@@ -315,19 +314,16 @@ func (s *subscription) events(b *wire.SubscriptionEvents, yield func(Event, erro
 		if s.skips(&e) {
 			s.next = e.Offset
 		}
-		if e.Offset != s.next {
-			return false, fmt.Errorf("stream %d: event %d arrived where event %d is due: %w", s.stream, e.Offset, s.next, ErrDataCorrupted)
-		}
-		if sum := crc32.ChecksumIEEE(e.Data); sum != e.Checksum {
-			return false, fmt.Errorf("stream %d: event at offset %d has checksum %08x, but its data have %08x: %w",
-				s.stream, e.Offset, e.Checksum, sum, ErrDataCorrupted)
+		checked, err := check(s.stream, &e, s.next)
+		if err != nil {
+			return false, err
 		}
 		s.next++
 		s.first, s.delay = false, 0
 		s.since = wire.Option[wire.Time]{}
 		s.used.events++
 		s.used.bytes += uint64(len(e.Data) + wire.EventOverhead)
-		if !yield(Event{Offset: e.Offset, Data: e.Data, Timestamp: instant(e.Timestamp), Checksum: e.Checksum}, nil) {
+		if !yield(checked, nil) {
 			return false, nil
 		}
 	}

@@ -246,10 +246,7 @@ func (m *Machine) drained(c Drained, fx []Effect) []Effect {
 	if to.choked = to.unsent > m.cfg.MaxPushed/2; to.choked {
 		return fx
 	}
-	to.crowded = false
-	for i := 0; i < len(to.list) && m.room(to); i++ {
-		fx = m.pump(to.list[i], fx)
-	}
+	fx = m.pumpAll(to, fx)
 	if !m.room(to) { // the others come first the next time
 		to.list = append(to.list[1:], to.list[0])
 	}
@@ -395,6 +392,11 @@ func (m *Machine) uncrowd(to *subscriber, fx []Effect) []Effect {
 		return fx
 	}
 	m.cfg.hit(ProbeSubscriberUncrowded)
+	return m.pumpAll(to, fx)
+}
+
+// pumpAll goes on with the subscriptions of a connection while there is room on it.
+func (m *Machine) pumpAll(to *subscriber, fx []Effect) []Effect {
 	to.crowded = false
 	for i := 0; i < len(to.list) && m.room(to); i++ {
 		fx = m.pump(to.list[i], fx)

@@ -70,19 +70,7 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Add(bytes.Join(frames, nil), uint16(100))
 	f.Fuzz(func(t *testing.T, stream []byte, size uint16) {
-		want, wantFault := wire.NewSession(wire.Alone()).Feed(stream, nil)
-		s := wire.NewSession(wire.Alone())
-		var got []*wire.Request
-		var fault error
-		for piece := range pieces(stream, int(size)) {
-			got, fault = s.Feed(piece, got)
-		}
-		if len(got) != len(want) || (fault == nil) != (wantFault == nil) {
-			t.Fatalf("%d requests and %v in pieces, %d and %v at once", len(got), fault, len(want), wantFault)
-		}
-		if fault != nil && fault.Error() != wantFault.Error() {
-			t.Fatalf("%v in pieces, %v at once", fault, wantFault)
-		}
+		want, got := bothWays(t, wire.NewSession(wire.Alone()).Feed, wire.NewSession(wire.Alone()).Feed, stream, int(size))
 		for i := range got {
 			if a, b := encode(got[i]), encode(want[i]); !bytes.Equal(a, b) {
 				t.Fatalf("request %d is %x in pieces, %x at once", i, a, b)
@@ -247,11 +235,22 @@ func listening(shape wire.Features, packers wire.Packers) *wire.ClientSession {
 }
 
 // sameFault fails the test unless both ends of the comparison faulted alike.
-func sameFault(t *testing.T, got, want error) {
+
+// bothWays feeds a stream to one session at once and to another in pieces. Both return as much, and the same fault.
+func bothWays[T any](t *testing.T, once, inPieces func([]byte, []T) ([]T, error), stream []byte, size int) (want, got []T) {
 	t.Helper()
-	if (got == nil) != (want == nil) || got != nil && got.Error() != want.Error() {
-		t.Fatalf("%v in pieces, %v at once", got, want)
+	want, wantFault := once(stream, nil)
+	var fault error
+	for piece := range pieces(stream, size) {
+		got, fault = inPieces(piece, got)
 	}
+	if len(got) != len(want) || (fault == nil) != (wantFault == nil) {
+		t.Fatalf("%d messages and %v in pieces, %d and %v at once", len(got), fault, len(want), wantFault)
+	}
+	if fault != nil && fault.Error() != wantFault.Error() {
+		t.Fatalf("%v in pieces, %v at once", fault, wantFault)
+	}
+	return want, got
 }
 
 // FuzzServerSession: on versions 2 and 3 with compression, what arrives in pieces means the same as what arrives at once,
@@ -265,17 +264,7 @@ func FuzzServerSession(f *testing.F) {
 	packers := wire.Alone()
 	f.Fuzz(func(t *testing.T, stream []byte, size uint16, three bool) {
 		shape := agreement(three)
-		want, wantFault := greeted(t, shape, packers).Feed(stream, nil)
-		s := greeted(t, shape, packers)
-		var got []*wire.Request
-		var fault error
-		for piece := range pieces(stream, int(size)) {
-			got, fault = s.Feed(piece, got)
-		}
-		sameFault(t, fault, wantFault)
-		if len(got) != len(want) {
-			t.Fatalf("%d requests in pieces, %d at once", len(got), len(want))
-		}
+		want, got := bothWays(t, greeted(t, shape, packers).Feed, greeted(t, shape, packers).Feed, stream, int(size))
 		for i, r := range got {
 			checkRequest(t, r, want[i], packers)
 		}
@@ -308,17 +297,7 @@ func FuzzClientSession(f *testing.F) {
 	packers := wire.Alone()
 	f.Fuzz(func(t *testing.T, stream []byte, size uint16, three bool) {
 		shape := agreement(three)
-		want, wantFault := listening(shape, packers).Feed(stream, nil)
-		s := listening(shape, packers)
-		var got []wire.Message
-		var fault error
-		for piece := range pieces(stream, int(size)) {
-			got, fault = s.Feed(piece, got)
-		}
-		sameFault(t, fault, wantFault)
-		if len(got) != len(want) {
-			t.Fatalf("%d messages in pieces, %d at once", len(got), len(want))
-		}
+		want, got := bothWays(t, listening(shape, packers).Feed, listening(shape, packers).Feed, stream, int(size))
 		for i, m := range got {
 			checkMessage(t, m, want[i], shape, packers)
 		}

@@ -60,19 +60,12 @@ type Traffic struct {
 	Spent   int64  // nanoseconds, where the packer has a clock
 }
 
-// Add adds what went through elsewhere.
+// Add adds what went through besides.
 func (t *Traffic) Add(o Traffic) {
 	t.Frames += o.Frames
 	t.Raw += o.Raw
 	t.Travels += o.Travels
 	t.Spent += o.Spent
-}
-
-func (t *Traffic) add(raw, travels int, spent int64) {
-	t.Frames++
-	t.Raw += uint64(raw)
-	t.Travels += uint64(travels)
-	t.Spent += spent
 }
 
 func (p *Packer) now() int64 {
@@ -121,7 +114,7 @@ func (p *Packer) pack(c Codec, payload []byte) ([]byte, bool) {
 	if len(p.scratch) >= len(payload) {
 		return nil, false
 	}
-	p.Packed[c].add(len(payload), len(p.scratch), p.now()-began)
+	p.Packed[c].Add(Traffic{1, uint64(len(payload)), uint64(len(p.scratch)), p.now() - began})
 	return p.scratch, true
 }
 
@@ -148,7 +141,7 @@ func (p *Packer) unpack(c Codec, payload []byte) ([]byte, error) {
 		err = errCodec
 	}
 	if err == nil {
-		p.Unpacked[c].add(len(raw), len(payload), p.now()-began)
+		p.Unpacked[c].Add(Traffic{1, uint64(len(raw)), uint64(len(payload)), p.now() - began})
 	}
 	return raw, err
 }

@@ -7,8 +7,6 @@ type Message interface {
 	isMessage()
 	// codec is how the message prefers to travel.
 	codec() Codec
-	// id is the request that the message answers, 0 for none.
-	id() uint64
 }
 
 // SubscriptionID names a subscription of a connection.
@@ -89,10 +87,8 @@ func (*PushPing) variant() uint32           { return pushPing }
 
 func (r *Response) isMessage()   {}
 func (r *Response) codec() Codec { return r.Codec }
-func (r *Response) id() uint64   { return r.RequestID }
 func (p *Push) isMessage()       {}
 func (p *Push) codec() Codec     { return p.Codec }
-func (p *Push) id() uint64       { return 0 }
 
 // The server's payloads of version 3 begin with one of these.
 const (

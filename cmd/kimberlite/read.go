@@ -10,7 +10,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newRead(a *app) *cobra.Command {
@@ -37,42 +39,32 @@ With -o raw it is the event's bytes and a line end.`,
 		if err != nil {
 			return usage(cmd, err)
 		}
-		return a.read(cmd, args[0], client.Offset(o.from), options)
+		return a.read(cmd, args[0], client.Offset(o.offset), options)
 	}
 	return cmd
 }
 
 // readFlags say which events to read.
 type readFlags struct {
-	from, last, maxBytes uint64
-	limit                uint32
-	since, until         string
+	offset, last, maxBytes uint64
+	limit                  uint32
+	timeFlags
 }
 
 func (o *readFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Uint64Var(&o.from, "from", 0, "offset of the first event")
+	f.Uint64Var(&o.offset, "from", 0, "offset of the first event")
 	f.Uint64Var(&o.last, "last", 0, "print only so many events at the stream's end")
-	f.StringVar(&o.since, "since", "", "begin at the first event with this time or a later one")
-	f.StringVar(&o.until, "until", "", "end before the first event with this time or a later one")
+	o.timeFlags.register(f)
 	f.Uint32Var(&o.limit, "limit", 0, "print at most so many events; 0 for all")
 	f.Uint64Var(&o.maxBytes, "max-bytes", 0, "stop once so many bytes of event data are printed; 0 for all")
 }
 
 func (o *readFlags) options(cmd *cobra.Command, now time.Time) (list []client.ReadOption, err error) {
-	for _, f := range []struct {
-		name, value string
-		option      func(time.Time) client.ReadOption
-	}{{"since", o.since, client.Since}, {"until", o.until, client.Until}} {
-		if !cmd.Flags().Changed(f.name) {
-			continue
-		}
-		t, err := parseWhen(f.value, now, ago)
-		if err != nil {
-			return nil, fmt.Errorf("--%s %w", f.name, err)
-		}
-		list = append(list, f.option(t))
+	if err := o.timeFlags.parse(cmd, now); err != nil {
+		return nil, err
 	}
+	list = o.timeFlags.options()
 	if cmd.Flags().Changed("last") {
 		list = append(list, client.Last(o.last))
 	}
@@ -83,6 +75,45 @@ func (o *readFlags) options(cmd *cobra.Command, now time.Time) (list []client.Re
 		list = append(list, client.MaxBytes(o.maxBytes))
 	}
 	return list, nil
+}
+
+// timeFlags say between which event times events are wanted.
+type timeFlags struct {
+	since, until string
+	from, to     wire.Option[time.Time] // what since and until mean
+}
+
+func (o *timeFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&o.since, "since", "", "begin at the first event with this time or a later one")
+	f.StringVar(&o.until, "until", "", "end before the first event with this time or a later one")
+}
+
+func (o *timeFlags) parse(cmd *cobra.Command, now time.Time) error {
+	for _, f := range []struct {
+		name, value string
+		t           *wire.Option[time.Time]
+	}{{"since", o.since, &o.from}, {"until", o.until, &o.to}} {
+		if !cmd.Flags().Changed(f.name) {
+			continue
+		}
+		t, err := parseWhen(f.value, now, ago)
+		if err != nil {
+			return fmt.Errorf("--%s %w", f.name, err)
+		}
+		*f.t = wire.Some(t)
+	}
+	return nil
+}
+
+// options returns those of a read of what there is.
+func (o *timeFlags) options() (list []client.ReadOption) {
+	if o.from.Set {
+		list = append(list, client.Since(o.from.Value))
+	}
+	if o.to.Set {
+		list = append(list, client.Until(o.to.Value))
+	}
+	return list
 }
 
 func (a *app) read(cmd *cobra.Command, name string, from client.Offset, options []client.ReadOption) error {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
-	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/spf13/cobra"
 )
 
@@ -48,39 +47,27 @@ read.`,
 
 // tailFlags say which events to print, and how.
 type tailFlags struct {
-	last         uint64
-	counted      bool // last is given
-	follow       bool
-	since, until string
-	from, to     wire.Option[time.Time] // what since and until mean
-	format       string
-	pattern      pattern // what format means; nil where it is not given
+	last    uint64
+	counted bool // last is given
+	follow  bool
+	timeFlags
+	format  string
+	pattern pattern // what format means; nil where it is not given
 }
 
 func (o *tailFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Uint64VarP(&o.last, "lines", "n", 10, "how many of the events that there are to print")
 	f.BoolVarP(&o.follow, "follow", "f", false, "print new events as they are appended, until interrupted")
-	f.StringVar(&o.since, "since", "", "begin at the first event with this time or a later one")
-	f.StringVar(&o.until, "until", "", "end before the first event with this time or a later one")
+	o.timeFlags.register(f)
 	f.StringVar(&o.format, "format", "", `print events by a pattern, such as '%o\t%t\t%d'`)
 }
 
 func (o *tailFlags) parse(cmd *cobra.Command, now time.Time) (err error) {
-	changed := cmd.Flags().Changed
-	for _, f := range []struct {
-		name, value string
-		t           *wire.Option[time.Time]
-	}{{"since", o.since, &o.from}, {"until", o.until, &o.to}} {
-		if !changed(f.name) {
-			continue
-		}
-		t, err := parseWhen(f.value, now, ago)
-		if err != nil {
-			return fmt.Errorf("--%s %w", f.name, err)
-		}
-		*f.t = wire.Some(t)
+	if err := o.timeFlags.parse(cmd, now); err != nil {
+		return err
 	}
+	changed := cmd.Flags().Changed
 	o.counted = changed("lines")
 	if changed("format") {
 		if changed("output") {
@@ -129,14 +116,9 @@ func (o *tailFlags) dialing() []client.Option {
 
 // options returns those of a read of what there is.
 func (o *tailFlags) options() (list []client.ReadOption) {
+	list = o.timeFlags.options()
 	if o.limited() {
 		list = append(list, client.Last(o.last))
-	}
-	if o.from.Set {
-		list = append(list, client.Since(o.from.Value))
-	}
-	if o.to.Set {
-		list = append(list, client.Until(o.to.Value))
 	}
 	return list
 }

@@ -185,11 +185,12 @@ func (l *Loop) Sent(now engine.Instant, id engine.ConnID, bytes int) {
 	c.active, c.moved = now.Mono, now.Mono
 	c.unsent -= bytes
 	l.wake(c)
-	if upto, choked := 0, false; c.pushed && !c.eased {
-		if upto, choked = l.m.Choked(id); choked && c.unsent <= upto {
-			c.eased = true
-			l.eased = append(l.eased, c)
-		}
+	if !c.pushed || c.eased {
+		return
+	}
+	if upto, choked := l.m.Choked(id); choked && c.unsent <= upto {
+		c.eased = true
+		l.eased = append(l.eased, c)
 	}
 }
 
@@ -366,12 +367,9 @@ func (l *Loop) answer(now engine.Instant, r *engine.Reply) {
 	a := &c.waiting[r.Seq-c.seq]
 	a.reply = r
 	c.expect -= a.expect
-	size := engine.Weight(&r.Msg)
-	if c.held += size; c.free && r.Seq != c.seq {
+	if c.held += engine.Weight(&r.Msg); c.free && r.Seq != c.seq {
 		a.sent = true
-		c.held -= size
-		c.send(now, size)
-		l.d.Send(r, wire.Span(now.Mono-a.at))
+		l.send(now, c, a)
 	}
 	for len(c.waiting) > 0 && c.waiting[0].reply != nil {
 		a := c.waiting[0]
@@ -381,10 +379,7 @@ func (l *Loop) answer(now engine.Instant, r *engine.Reply) {
 		if a.sent {
 			continue
 		}
-		size := engine.Weight(&a.reply.Msg)
-		c.held -= size
-		c.send(now, size)
-		l.d.Send(a.reply, wire.Span(now.Mono-a.at))
+		l.send(now, c, &a)
 		if a.reply.Close {
 			l.end(c, ReasonRefused)
 			return
@@ -392,6 +387,14 @@ func (l *Loop) answer(now engine.Instant, r *engine.Reply) {
 	}
 	l.resume(c)
 	l.finish(c)
+}
+
+// send sends a reply that was held.
+func (l *Loop) send(now engine.Instant, c *conn, a *answer) {
+	size := engine.Weight(&a.reply.Msg)
+	c.held -= size
+	c.send(now, size)
+	l.d.Send(a.reply, wire.Span(now.Mono-a.at))
 }
 
 // send counts a message as sent.
