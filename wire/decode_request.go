@@ -59,6 +59,8 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 		return &Unsubscribe{Subscription: SubscriptionID(d.u64())}
 	case OpCredit:
 		return &Credit{Subscription: SubscriptionID(d.u64()), Events: d.u64(), Bytes: d.u64()}
+	case OpAck, OpNack, OpExtendAck, OpCreateGroup, OpUpdateGroup, OpDeleteGroup, OpListGroups, OpGroupInfo, OpParked, OpExplain:
+		return d.groupRequest(op)
 	case OpPing:
 		return &Ping{}
 	case OpCreateTenant:

@@ -50,6 +50,8 @@ func (d *decoder) responseBody(variant uint32, f Features) ResponseBody {
 		return &UnsubscribeReply{Next: Offset(d.u64())}
 	case OpCredit:
 		return &CreditReply{Events: d.u64(), Bytes: int64(d.u64())}
+	case OpAck, OpNack, OpExtendAck, OpCreateGroup, OpUpdateGroup, OpDeleteGroup, OpListGroups, OpGroupInfo, OpParked, OpExplain:
+		return d.groupReply(op)
 	case OpPing:
 		return &PingReply{}
 	case OpCreateTenant:

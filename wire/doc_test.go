@@ -85,6 +85,25 @@ func TestSpecificationExamplesAreGolden(t *testing.T) {
 	}
 }
 
+// Every example of a frame of version 2 or 3 is one of that version's vectors.
+func TestSpecificationExamplesAreVectors(t *testing.T) {
+	vectors := read(t, "testdata", "wire", "v2.json") + read(t, "testdata", "wire", "v3.json")
+	blocks := regexp.MustCompile("```\n(56444220 000[23] [^`]+)```").FindAllStringSubmatch(read(t, "docs", "PROTOCOL.md"), -1)
+	if len(blocks) < 10 {
+		t.Fatalf("only %d examples", len(blocks))
+	}
+	hex := regexp.MustCompile("^[0-9a-f]+( [0-9a-f]+)*  ")
+	for _, b := range blocks {
+		var frame string
+		for line := range strings.Lines(b[1]) {
+			frame += strings.ReplaceAll(hex.FindString(line), " ", "")
+		}
+		if !strings.Contains(vectors, `"hex":"`+frame+`"`) {
+			t.Errorf("no vector has the example\n%s", b[1])
+		}
+	}
+}
+
 // grouped writes a number with commas.
 func grouped(n int) string {
 	s := fmt.Sprint(n)

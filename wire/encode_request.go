@@ -70,6 +70,9 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 	case *ListTenants:
 		return appendU32(appendNumber(dst, m.After), m.Limit)
 	}
+	if dst, ok := appendGroupRequest(dst, body); ok {
+		return dst
+	}
 	panic(fmt.Sprintf("wire: request body of type %T", body))
 }
 

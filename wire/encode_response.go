@@ -85,6 +85,9 @@ func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
 	case *ConfirmClockReply:
 		return appendNumber(appendReplyTo(dst, OpConfirmClock), m.Now)
 	}
+	if dst, ok := appendGroupReply(dst, body); ok {
+		return dst
+	}
 	panic(fmt.Sprintf("wire: response body of type %T", body))
 }
 

@@ -142,6 +142,32 @@ func drawRequest(f Features) choice[*Request] {
 		func(t *rapid.T) RequestBody {
 			return &Credit{drawNumber[SubscriptionID](t), drawNumber[uint64](t), drawNumber[uint64](t)}
 		},
+		func(t *rapid.T) RequestBody {
+			return &Ack{drawNumber[SubscriptionID](t), list(t, drawNumber[DeliveryID]), drawBool(t)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &Nack{drawNumber[SubscriptionID](t), list(t, drawNumber[DeliveryID]), drawNumber[uint64](t), drawBool(t)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &ExtendAck{drawNumber[SubscriptionID](t), list(t, drawNumber[DeliveryID]), drawNumber[uint64](t)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &CreateGroup{drawNumber[StreamID](t), drawString(t), drawNumber[Offset](t), maybe(t, drawNumber[Time]), drawSettings(t)}
+		},
+		func(t *rapid.T) RequestBody {
+			return &UpdateGroup{drawNumber[StreamID](t), drawString(t), maybe(t, drawBool), maybe(t, drawNumber[Offset]),
+				maybe(t, drawNumber[Time]), drawSettings(t)}
+		},
+		func(t *rapid.T) RequestBody { return &DeleteGroup{drawNumber[StreamID](t), drawString(t)} },
+		func(t *rapid.T) RequestBody {
+			return &ListGroups{drawNumber[StreamID](t), drawNumber[uint64](t), drawU32(t)}
+		},
+		func(t *rapid.T) RequestBody { return &GroupInfo{drawNumber[StreamID](t), drawString(t)} },
+		func(t *rapid.T) RequestBody {
+			return &Parked{drawNumber[StreamID](t), drawString(t), ParkedAction(rapid.Uint32Max(uint32(ParkedDrop)).Draw(t, "action")),
+				list(t, drawNumber[Offset]), drawNumber[Offset](t), drawU32(t)}
+		},
+		func(t *rapid.T) RequestBody { return &Explain{drawNumber[StreamID](t), drawString(t)} },
 		func(t *rapid.T) RequestBody { return &Ping{} },
 		func(t *rapid.T) RequestBody { return &CreateTenant{drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ListTenants{drawNumber[TenantID](t), drawU32(t)} },
@@ -152,6 +178,45 @@ func drawRequest(f Features) choice[*Request] {
 	return func(t *rapid.T) *Request {
 		return &Request{ID: drawNumber[uint64](t), Tenant: drawNumber[TenantID](t), Codec: drawCodec(f)(t), Body: oneOf(t, body...)}
 	}
+}
+
+func drawSettings(t *rapid.T) GroupSettings {
+	return GroupSettings{maybe(t, drawU32), maybe(t, drawU32), maybe(t, drawU32), maybe(t, drawU32), maybe(t, drawOrder)}
+}
+
+func drawOrder(t *rapid.T) OrderKey {
+	k := OrderKey{Kind: OrderKind(rapid.Uint32Max(uint32(OrderPrefix)).Draw(t, "order"))}
+	switch k.Kind {
+	case OrderJSON:
+		k.Path = drawString(t)
+	case OrderPrefix:
+		k.Bytes = drawU32(t)
+	}
+	return k
+}
+
+func drawGroup(t *rapid.T) GroupDescription {
+	n := drawNumber[uint64]
+	return GroupDescription{n(t), drawString(t), drawNumber[Time](t), drawSettings(t), drawBool(t), drawNumber[Offset](t),
+		drawNumber[Offset](t), n(t), maybe(t, drawNumber[Time]), n(t), n(t), n(t), n(t), n(t), drawU32(t)}
+}
+
+func drawParked(t *rapid.T) ParkedEvent {
+	return ParkedEvent{drawNumber[Offset](t), drawU32(t), drawNumber[Time](t), drawBool(t)}
+}
+
+func drawMember(t *rapid.T) MemberDescription {
+	return MemberDescription{drawNumber[SubscriptionID](t), drawString(t), drawNumber[uint64](t), drawNumber[int64](t),
+		drawNumber[uint64](t), drawBool(t)}
+}
+
+func drawHeld(t *rapid.T) HeldDelivery {
+	return HeldDelivery{drawNumber[DeliveryID](t), drawNumber[Offset](t), drawU32(t), drawNumber[SubscriptionID](t),
+		drawNumber[uint64](t), drawNumber[uint64](t)}
+}
+
+func drawDelivery(t *rapid.T) Delivery {
+	return Delivery{drawNumber[DeliveryID](t), drawU32(t), AppendEvent(nil, drawNumber[Offset](t), drawBytes(t), drawNumber[Time](t))}
 }
 
 func drawRange(f Features) choice[EventRange] {
@@ -232,6 +297,26 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody { return &SubscribeReply{drawNumber[SubscriptionID](t)} },
 		func(t *rapid.T) ResponseBody { return &UnsubscribeReply{drawNumber[Offset](t)} },
 		func(t *rapid.T) ResponseBody { return &CreditReply{drawNumber[uint64](t), drawNumber[int64](t)} },
+		func(t *rapid.T) ResponseBody {
+			return &AckReply{drawNumber[uint64](t), list(t, drawNumber[DeliveryID])}
+		},
+		func(t *rapid.T) ResponseBody { return &NackReply{list(t, drawNumber[DeliveryID])} },
+		func(t *rapid.T) ResponseBody { return &ExtendAckReply{list(t, drawNumber[DeliveryID])} },
+		func(t *rapid.T) ResponseBody {
+			return &CreateGroupReply{drawNumber[Offset](t), drawNumber[Position](t)}
+		},
+		func(t *rapid.T) ResponseBody {
+			return &UpdateGroupReply{drawNumber[Offset](t), drawNumber[Position](t)}
+		},
+		func(t *rapid.T) ResponseBody { return &DeleteGroupReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &ListGroupsReply{list(t, drawGroup), drawBool(t)} },
+		func(t *rapid.T) ResponseBody { return &GroupInfoReply{drawGroup(t)} },
+		func(t *rapid.T) ResponseBody {
+			return &ParkedReply{list(t, drawParked), drawBool(t), drawNumber[uint64](t)}
+		},
+		func(t *rapid.T) ResponseBody {
+			return &ExplainReply{drawGroup(t), list(t, drawMember), list(t, drawHeld), list(t, drawString)}
+		},
 		func(t *rapid.T) ResponseBody { return &PingReply{} },
 		func(t *rapid.T) ResponseBody { return &CreateTenantReply{drawNumber[TenantID](t)} },
 		func(t *rapid.T) ResponseBody { return &ListTenantsReply{list(t, drawTenant), drawBool(t)} },
@@ -253,6 +338,7 @@ func drawPush(f Features) choice[*Push] {
 	body := []choice[PushBody]{
 		func(t *rapid.T) PushBody { return &SubscriptionEvents{id(t), drawRange(f)(t)} },
 		func(t *rapid.T) PushBody { return &SubscriptionClosed{id(t), Code(drawU32(t)), drawString(t)} },
+		func(t *rapid.T) PushBody { return &GroupEvents{id(t), list(t, drawDelivery)} },
 		func(t *rapid.T) PushBody { return &CaughtUp{id(t), drawNumber[Offset](t)} },
 		func(t *rapid.T) PushBody {
 			return &Gap{id(t), drawNumber[Offset](t), drawNumber[Offset](t), GapReason(drawU32(t))}

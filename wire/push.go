@@ -21,13 +21,14 @@ type Push struct {
 // PushBody is one of the push messages below.
 type PushBody interface{ variant() uint32 }
 
-// The variant indexes of pushes. 2 and 3 belong to later features.
+// The variant indexes of pushes. 2 belongs to a later feature.
 const (
-	pushEvents   = 0
-	pushClosed   = 1
-	pushCaughtUp = 4
-	pushGap      = 5
-	pushPing     = 6
+	pushEvents      = 0
+	pushClosed      = 1
+	pushGroupEvents = 3
+	pushCaughtUp    = 4
+	pushGap         = 5
+	pushPing        = 6
 )
 
 // SubscriptionEvents are the next events of a subscription.
@@ -121,6 +122,8 @@ func appendPush(dst []byte, body PushBody) []byte {
 		return dst
 	case *SubscriptionClosed:
 		return appendBytes(appendU32(appendNumber(dst, b.Subscription), uint32(b.Code)), b.Message)
+	case *GroupEvents:
+		return appendGroupEvents(dst, b)
 	case *CaughtUp:
 		return appendNumber(appendNumber(dst, b.Subscription), b.Offset)
 	case *Gap:
@@ -167,6 +170,8 @@ func (d *decoder) push() PushBody {
 		return &SubscriptionEvents{Subscription: SubscriptionID(d.u64()), Events: d.richEvents()}
 	case pushClosed:
 		return &SubscriptionClosed{Subscription: SubscriptionID(d.u64()), Code: Code(d.u32()), Message: d.str()}
+	case pushGroupEvents:
+		return d.groupEvents()
 	case pushCaughtUp:
 		return &CaughtUp{Subscription: SubscriptionID(d.u64()), Offset: Offset(d.u64())}
 	case pushGap:

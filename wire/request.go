@@ -24,6 +24,16 @@ const (
 	OpSubscribe      Op = 19
 	OpUnsubscribe    Op = 20
 	OpCredit         Op = 21
+	OpAck            Op = 22
+	OpNack           Op = 23
+	OpExtendAck      Op = 24
+	OpCreateGroup    Op = 25
+	OpUpdateGroup    Op = 26
+	OpDeleteGroup    Op = 27
+	OpListGroups     Op = 28
+	OpGroupInfo      Op = 29
+	OpParked         Op = 30
+	OpExplain        Op = 31
 	OpPing           Op = 34
 	OpCreateTenant   Op = 35
 	OpListTenants    Op = 36
@@ -72,6 +82,26 @@ func (o Op) String() string {
 		return "Unsubscribe"
 	case OpCredit:
 		return "Credit"
+	case OpAck:
+		return "Ack"
+	case OpNack:
+		return "Nack"
+	case OpExtendAck:
+		return "ExtendAck"
+	case OpCreateGroup:
+		return "CreateGroup"
+	case OpUpdateGroup:
+		return "UpdateGroup"
+	case OpDeleteGroup:
+		return "DeleteGroup"
+	case OpListGroups:
+		return "ListGroups"
+	case OpGroupInfo:
+		return "GroupInfo"
+	case OpParked:
+		return "Parked"
+	case OpExplain:
+		return "Explain"
 	case OpPing:
 		return "Ping"
 	case OpCreateTenant:
@@ -221,7 +251,7 @@ type ReleaseHold struct {
 type Subscribe struct {
 	Stream        StreamID
 	FromOffset    Offset         // EndOffset is the head as it is now
-	Group         Option[string] // a consumer group
+	Group         Option[string] // a consumer group; the subscription is a member of it, and begins where the group is
 	FromTimestamp Option[Time]   // tail field; not before the first event whose event time is at or after it
 	CreditEvents  uint64         // tail field
 	CreditBytes   uint64         // tail field

@@ -148,6 +148,7 @@ func vectorsOf(t testing.TB, version uint16) (list []namedVector) {
 		}
 	}
 	addNew(version, add)
+	addGroups(version, add)
 	addCompressed(version, add)
 	return list
 }
@@ -187,6 +188,67 @@ func addNew(version uint16, add func(string, vector)) {
 	add(`PUSH Gap 5 from 3 to 7 damage`, push(&Gap{Subscription: 5, From: 3, To: 7, Reason: GapDamage}))
 	add(`PUSH Gap 5 from 3 to 7 for a reason without a name`, push(&Gap{Subscription: 5, From: 3, To: 7, Reason: 9999}))
 	add(`PUSH Ping`, push(&PushPing{}))
+}
+
+// addGroups adds what consumer groups have: their management in every version, membership in version 3.
+func addGroups(version uint16, add func(string, vector)) {
+	settings := GroupSettings{Some[uint32](30000), Some[uint32](10), Some[uint32](1000), Some[uint32](10000),
+		Some(OrderKey{Kind: OrderJSON, Path: "/customer/id"})}
+	group := GroupDescription{ID: 7, Name: "billing", Created: 1700000000000000000, Settings: settings, Paused: true, Floor: 3, Head: 12,
+		Lag: 8, LagSince: Some(Time(1700000000000000001)), Pending: 2, Delayed: 1, Parked: 4, Skipped: 5, Redelivered: 6, Members: 1}
+	idle := group
+	idle.Settings.Order, idle.LagSince = Some(OrderKey{}), Option[Time]{}
+	add(`REQ CreateGroup id25 t42 stream42 "billing" from max time None no settings`,
+		request(25, &CreateGroup{Stream: 42, Name: "billing", FromOffset: EndOffset}))
+	add(`REQ CreateGroup id25 t42 stream42 "billing" from 0 time Some(-1) all settings, by a JSON pointer`,
+		request(25, &CreateGroup{Stream: 42, Name: "billing", FromTimestamp: Some(Time(-1)), Settings: settings}))
+	add(`REQ UpdateGroup id26 t42 stream42 "billing" nothing`, request(26, &UpdateGroup{Stream: 42, Name: "billing"}))
+	add(`REQ UpdateGroup id26 t42 stream42 "billing" pause, seek 9, by 4 bytes`,
+		request(26, &UpdateGroup{Stream: 42, Name: "billing", Paused: Some(true), SeekOffset: Some(Offset(9)),
+			Settings: GroupSettings{Order: Some(OrderKey{Kind: OrderPrefix, Bytes: 4})}}))
+	add(`REQ UpdateGroup id26 t42 stream42 "billing" resume, seek time 5, by nothing`,
+		request(26, &UpdateGroup{Stream: 42, Name: "billing", Paused: Some(false), SeekTimestamp: Some(Time(5)),
+			Settings: GroupSettings{Order: Some(OrderKey{})}}))
+	add(`REQ DeleteGroup id27 t42 stream42 "billing"`, request(27, &DeleteGroup{Stream: 42, Name: "billing"}))
+	add(`REQ ListGroups id28 t42 stream42 after 7 limit 100`, request(28, &ListGroups{Stream: 42, After: 7, Limit: 100}))
+	add(`REQ GroupInfo id29 t42 stream42 "billing"`, request(29, &GroupInfo{Stream: 42, Name: "billing"}))
+	add(`REQ Parked id30 t42 stream42 "billing" list from 9 limit 100`,
+		request(30, &Parked{Stream: 42, Name: "billing", From: 9, Limit: 100}))
+	add(`REQ Parked id30 t42 stream42 "billing" replay [3,5]`,
+		request(30, &Parked{Stream: 42, Name: "billing", Action: ParkedReplay, Offsets: []Offset{3, 5}}))
+	add(`REQ Parked id30 t42 stream42 "billing" drop all`, request(30, &Parked{Stream: 42, Name: "billing", Action: ParkedDrop}))
+	add(`REQ Explain id31 t42 stream42 "billing"`, request(31, &Explain{Stream: 42, Name: "billing"}))
+	add(`RSP CreateGroup id25 floor 3 position 17`, response(25, &CreateGroupReply{Floor: 3, Position: 17}))
+	add(`RSP UpdateGroup id26 floor 9 position 18`, response(26, &UpdateGroupReply{Floor: 9, Position: 18}))
+	add(`RSP DeleteGroup id27 position 19`, response(27, &DeleteGroupReply{Position: 19}))
+	add(`RSP ListGroups id28 [] more false`, response(28, &ListGroupsReply{}))
+	add(`RSP ListGroups id28 two groups more true`, response(28, &ListGroupsReply{Groups: []GroupDescription{group, idle}, More: true}))
+	add(`RSP GroupInfo id29`, response(29, &GroupInfoReply{Info: group}))
+	add(`RSP Parked id30 of two events`, response(30, &ParkedReply{Events: []ParkedEvent{
+		{Offset: 3, Attempts: 10, Since: 1700000000000000000}, {Offset: 5, Attempts: 1, Since: 1700000000000000001, Asked: true}}, More: true}))
+	add(`RSP Parked id30 changed 2`, response(30, &ParkedReply{Changed: 2}))
+	add(`RSP Explain id31 of nothing`, response(31, &ExplainReply{Info: idle}))
+	add(`RSP Explain id31 of a member with a delivery`, response(31, &ExplainReply{Info: group,
+		Members: []MemberDescription{{Subscription: 5, From: "127.0.0.1:4711", CreditEvents: 10, CreditBytes: -1, Held: 1, Choked: true}},
+		Held:    []HeldDelivery{{Delivery: 77, Offset: 3, Attempt: 2, Subscription: 5, HeldFor: 1500, Remaining: 28500}},
+		Reasons: []string{"the group is paused"}}))
+	for _, c := range []Code{GroupNotFound, GroupAlreadyExists, StaleDelivery} {
+		add(fmt.Sprintf(`RSP Error id31 %s "x"`, c), response(31, &Error{Code: c, Message: "x"}))
+	}
+	if version < 3 {
+		return
+	}
+	add(`REQ Ack id22 t42 subscription 5 [77,78]`, request(22, &Ack{Subscription: 5, Deliveries: []DeliveryID{77, 78}}))
+	add(`REQ Ack id22 t42 subscription 5 up to [78]`, request(22, &Ack{Subscription: 5, Deliveries: []DeliveryID{78}, Cumulative: true}))
+	add(`REQ Nack id23 t42 subscription 5 [77] delay 1500`, request(23, &Nack{Subscription: 5, Deliveries: []DeliveryID{77}, Delay: 1500}))
+	add(`REQ Nack id23 t42 subscription 5 [77] park`, request(23, &Nack{Subscription: 5, Deliveries: []DeliveryID{77}, Park: true}))
+	add(`REQ ExtendAck id24 t42 subscription 5 [77] by 60000`, request(24, &ExtendAck{Subscription: 5, Deliveries: []DeliveryID{77}, Deadline: 60000}))
+	add(`RSP Ack id22 acked 1 stale [78]`, response(22, &AckReply{Acked: 1, Stale: []DeliveryID{78}}))
+	add(`RSP Nack id23 stale []`, response(23, &NackReply{}))
+	add(`RSP ExtendAck id24 stale [77]`, response(24, &ExtendAckReply{Stale: []DeliveryID{77}}))
+	add(`PUSH GroupEvents 5 []`, push(&GroupEvents{Subscription: 5}))
+	add(`PUSH GroupEvents 5 77 attempt 1 [010203], 78 attempt 3 []`, push(&GroupEvents{Subscription: 5, Deliveries: []Delivery{
+		{ID: 77, Attempt: 1, Event: AppendEvent(nil, 3, []byte{1, 2, 3}, -1)}, {ID: 78, Attempt: 3, Event: AppendEvent(nil, 9, nil, 2)}}}))
 }
 
 func addCompressed(version uint16, add func(string, vector)) {
@@ -369,7 +431,7 @@ func (j jsonVector) check(t *testing.T, v vector) {
 
 // tailed are the messages with tail fields.
 const tailed = "request Handshake,request CreateStream,request AppendEvents,request Query,request QueryAt," +
-	"request ReadEvents,request ListStreams,request Subscribe,response Error,response AppendEvents,response Query," +
+	"request ReadEvents,request ListStreams,request Subscribe,request Ack,request Nack,response Error,response AppendEvents,response Query," +
 	"response QueryAt,response ReadEvents,response DeleteStream"
 
 // Every message of a version has a vector, and those with tail fields one without them and one with them.
@@ -386,7 +448,7 @@ func TestVectorsCoverEveryMessage(t *testing.T) {
 			}
 		}
 		for op := range Op(OpCount) {
-			pushed := op == OpSubscribe || op == OpUnsubscribe || op == OpCredit
+			pushed := op >= OpSubscribe && op <= OpExtendAck
 			if strings.HasPrefix(op.String(), "Op(") || pushed && version < 3 {
 				continue
 			}
@@ -396,7 +458,7 @@ func TestVectorsCoverEveryMessage(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range []string{"SubscriptionEvents", "SubscriptionClosed", "CaughtUp", "Gap", "Ping"} {
+		for _, name := range []string{"SubscriptionEvents", "SubscriptionClosed", "GroupEvents", "CaughtUp", "Gap", "Ping"} {
 			if seen["push "+name] != (version >= 3) {
 				t.Errorf("version %d has a vector of the push %s: %t", version, name, seen["push "+name])
 			}
@@ -467,6 +529,13 @@ func plain(v reflect.Value) any {
 			list = append(list, plain(reflect.ValueOf(e)))
 		}
 		return list
+	case EncodedEvent:
+		return plain(reflect.ValueOf(x.Decode()))
+	case Delivery:
+		m := plainStruct(v).(map[string]any)
+		m["delivery_id"] = m["id"]
+		delete(m, "id")
+		return m
 	case Value:
 		return plainValue(x)
 	case DataClass:
