@@ -75,7 +75,7 @@ func (m *Machine) decideAct(a *act) { m.decide(m.actRecord(a), m.actBody(a)) }
 // number of it.
 func (a *act) purpose() purpose {
 	switch a.kind {
-	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess:
+	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup:
 		return data
 	}
 	return admin
@@ -172,6 +172,10 @@ func (s *state) applyToStream(r *seg.Record, t *tenant, d *decoder) error {
 		return x.applySetHold(r, d)
 	case seg.KindReleaseHold:
 		return x.applyReleaseHold(d)
+	case seg.KindCreateGroup:
+		return x.applyCreateGroup(r, d, s)
+	case seg.KindUpdateGroup, seg.KindDeleteGroup, seg.KindUnpark:
+		return x.applyToGroup(r, d, s)
 	}
 	return nil
 }

@@ -197,7 +197,7 @@ func TestCheckFindsBadSnapshots(t *testing.T) {
 		t.Fatal(man, err)
 	}
 	change(t, fs, seg.SnapshotName(man.Snapshots[0].LSN), 50, func(p []byte) { p[0] ^= 1 })
-	state, err := seg.ReadSnapshot(fs, man.Store, man.Snapshots[1].LSN)
+	state, _, err := seg.ReadSnapshot(fs, man.Store, man.Snapshots[1].LSN)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ type batch struct {
 
 	additions []addition      // in order, to streams with an audience
 	awaited   []*subscription // that wait until it is durable
+	groups    []*group        // the same
 }
 
 func (b *batch) last() seg.LSN    { return b.first + seg.LSN(b.count) - 1 }

@@ -69,6 +69,9 @@ func (m *Machine) purge(s *stream) bool {
 	if m.carryOut(about("", s, seg.KindPurgeStream, "stream.purge", detail, nil)) != nil {
 		return false
 	}
+	for _, g := range s.groups {
+		m.forgetGroup(g)
+	}
 	m.cfg.hit(ProbePurged)
 	m.stats.Purges++
 	m.stats.EventsRemoved += detail.Events

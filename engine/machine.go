@@ -34,6 +34,9 @@ type Machine struct {
 	subs          map[wire.SubscriptionID]*subscription
 	subscribers   map[ConnID]*subscriber
 	lastSub       wire.SubscriptionID // the last one given
+	running       []*group            // consumer groups that had a member
+	lastDelivery  wire.DeliveryID     // the last one given
+	keying        map[JobID]keying    // waiting for their job
 	retrying      []*subscription     // whose read has failed
 	stats         Stats
 	err           error // why it halted
@@ -67,6 +70,10 @@ type Stats struct {
 	PushedBytes      uint64 // of encoded events
 	CreditStalls     uint64 // times that a subscription fell behind for want of credit
 	Gaps             uint64 // told to subscriptions
+	Deliveries       uint64 // to members of consumer groups
+	Redeliveries     uint64 // of them, those that were not an event's first
+	Acks             uint64 // of deliveries
+	GroupParked      uint64 // events
 
 	Tenants    int
 	Streams    int
@@ -111,8 +118,7 @@ func (m *Machine) Step(now Instant, c Command, fx []Effect) []Effect {
 	case Dismiss:
 		return m.dismiss(c, fx)
 	case Hangup:
-		m.hangup(c)
-		return fx
+		return m.hangup(c, fx)
 	case Drained:
 		return m.drained(c, fx)
 	case Tick:
@@ -156,6 +162,26 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.unsubscribe(r, b, fx)
 	case *wire.Credit:
 		return m.credit(r, b, fx)
+	case *wire.Ack:
+		return m.ack(r, b, fx)
+	case *wire.Nack:
+		return m.nack(r, b, fx)
+	case *wire.ExtendAck:
+		return m.extendAck(r, b, fx)
+	case *wire.CreateGroup:
+		return m.createGroup(r, b, fx)
+	case *wire.UpdateGroup:
+		return m.updateGroup(r, b, fx)
+	case *wire.DeleteGroup:
+		return m.deleteGroup(r, b, fx)
+	case *wire.ListGroups:
+		return m.listGroups(r, b, fx)
+	case *wire.GroupInfo:
+		return m.groupInfo(r, b, fx)
+	case *wire.Parked:
+		return m.parkedEvents(r, b, fx)
+	case *wire.Explain:
+		return m.explain(r, b, fx)
 	case *wire.Ping:
 		return m.reply(r, &wire.PingReply{}, 0, fx)
 	case *wire.CreateTenant:
@@ -187,7 +213,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -232,6 +258,9 @@ func (m *Machine) Stats() Stats {
 func (m *Machine) Lag() wire.Offset {
 	lag := wire.Offset(0)
 	for _, sub := range m.subs { //det:order-free: a maximum
+		if sub.group != nil {
+			continue
+		}
 		if d := sub.stream.audience.durable.Or(0); d > sub.next {
 			lag = max(lag, d-sub.next)
 		}
@@ -267,7 +296,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.retryReads(fx))
+	fx = m.endBatch(m.lapse(m.retryReads(fx)))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -292,6 +321,8 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.verifyDone(c.Job, r, fx)
 	case snapshotResult:
 		return m.snapshotDone(r, fx)
+	case orderResult:
+		return m.keysFound(c.Job, r, fx)
 	case readResult:
 		return m.arrange(m.endBatch(m.readDone(c.Job, r, fx))) // it may have moved an oldest offset, or kept files
 	}
@@ -336,6 +367,6 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
 	return append([]string{
-		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe",
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group",
 	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}.Capabilities()...)
 }

@@ -79,6 +79,21 @@ const (
 	ProbeGapByRetention
 	ProbeCaughtUp
 	ProbeCreditStall
+	ProbeGroupCreated
+	ProbeGroupSought
+	ProbeGroupUnparked
+	ProbeGroupRestarted
+	ProbeGroupParked
+	ProbeGroupReach
+	ProbeGroupGap
+	ProbeGroupPassedOver
+	ProbeGroupStarved
+	ProbeMemberDied
+	ProbeStaleDelivery
+	ProbeAckDeadline
+	ProbeRedelivered
+	ProbeKeyBlocked
+	ProbeExplained
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -161,6 +176,21 @@ var probeNames = [ProbeCount]string{
 	ProbeGapByRetention:            "gap-by-retention",
 	ProbeCaughtUp:                  "caught-up",
 	ProbeCreditStall:               "credit-stall",
+	ProbeGroupCreated:              "group-created",
+	ProbeGroupSought:               "group-sought",
+	ProbeGroupUnparked:             "group-unparked",
+	ProbeGroupRestarted:            "group-restarted",
+	ProbeGroupParked:               "group-parked",
+	ProbeGroupReach:                "group-reach",
+	ProbeGroupGap:                  "group-gap",
+	ProbeGroupPassedOver:           "group-passed-over",
+	ProbeGroupStarved:              "group-starved",
+	ProbeMemberDied:                "member-died",
+	ProbeStaleDelivery:             "stale-delivery",
+	ProbeAckDeadline:               "ack-deadline",
+	ProbeRedelivered:               "redelivered",
+	ProbeKeyBlocked:                "key-blocked",
+	ProbeExplained:                 "explained",
 }
 
 func (c *Config) hit(p Probe) {

@@ -373,6 +373,12 @@ func (r *recovery) machine() *Machine {
 		snap:   snapshotting{list: r.whole, due: r.start + seg.Address(r.cfg.SnapshotEvery)},
 		layout: layout{man: r.man, sealed: r.sealed}, sealing: sealing{damaged: r.hurt},
 	}
+	m.lastDelivery = wire.DeliveryID(m.rng.Uint64() >> 16) // so that those of another process mean nothing
+	for _, s := range m.state.streams {                    //det:order-free: each for itself
+		for _, g := range s.groups {
+			g.headAtStart = s.head
+		}
+	}
 	m.watchAll()
 	return m
 }

@@ -150,9 +150,9 @@ func findManifest(fs seg.Files) (man seg.Manifest, err error) {
 // findSnapshots names the newest snapshots that are whole, and from which the log goes on.
 func findSnapshots(fs seg.Files, man *seg.Manifest, list []seg.LSN, last uint64) {
 	for _, lsn := range slices.Backward(list) {
-		p, err := seg.ReadSnapshot(fs, man.Store, lsn)
+		p, version, err := seg.ReadSnapshot(fs, man.Store, lsn)
 		s := newState()
-		next, _, ok := s.restore(p)
+		next, _, ok := s.restore(p, version)
 		n := man.Geometry.Segment(next)
 		if err == nil && ok && n >= man.First && n <= last+1 && len(man.Snapshots) < seg.MaxSnapshots {
 			man.Snapshots = append(man.Snapshots, seg.SnapshotMark{LSN: lsn, Next: next})

@@ -268,6 +268,7 @@ func (m *Machine) logTrim(s *stream, rd *read) *wire.Error {
 	m.stats.EventsRemoved += uint64(rd.next - s.oldest)
 	m.stats.BytesRemoved += rd.passed - s.cut
 	m.decide(&seg.Record{Kind: seg.KindTrim, Tenant: s.tenant.id, Stream: s.id, First: rd.next}, body)
+	m.cutGroups(s)
 	return nil
 }
 
@@ -291,6 +292,9 @@ func (s *state) applyTrim(r *seg.Record) error {
 	s.remove(r.LSN, r.Commit)
 	for len(x.lost) > 0 && x.lost[0].to <= x.oldest {
 		x.lost = x.lost[1:]
+	}
+	for _, g := range x.groups {
+		g.cut(x.oldest)
 	}
 	return nil
 }

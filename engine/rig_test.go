@@ -27,6 +27,7 @@ type rig struct {
 	hashes  map[seg.LSN][32]byte // of the state when an entry was decided
 	due     map[uint64]seg.LSN   // requests that are not answered, and the entry they made
 	acked   seg.LSN
+	pushed  func(*engine.Push) // takes pushes; may be nil
 }
 
 // written is a batch that the machine wrote.
@@ -95,6 +96,10 @@ func (r *rig) step(c engine.Command) {
 			}
 		case *engine.Reply:
 			r.reply(e)
+		case *engine.Push:
+			if r.pushed != nil {
+				r.pushed(e)
+			}
 		case *engine.StartJob:
 			if result := e.Run.Run(r.fs); !r.dead {
 				r.step(engine.JobDone{Job: e.Job, Result: result})

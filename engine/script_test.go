@@ -33,7 +33,8 @@ type play struct {
 	now    engine.Instant
 	manual bool
 	jobs   []*engine.StartJob
-	upto   seg.LSN // of the sync in flight
+	upto   seg.LSN         // of the sync in flight
+	base   wire.DeliveryID // before the first delivery of the process, so that scripts count from 1
 	out    strings.Builder
 }
 
@@ -158,6 +159,8 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return &wire.ConfirmClock{Wall: p.now.Wall + wire.Time(c.Span("off", 0))}
 	case "subscribe":
 		return subscribeBody(c)
+	case "ack", "nack", "extend", "group", "update-group", "delete-group", "groups", "group-info", "parked", "explain":
+		return p.groupBody(c)
 	case "unsubscribe":
 		return &wire.Unsubscribe{Subscription: wire.SubscriptionID(c.Int("sub", 1))}
 	case "credit":
@@ -254,7 +257,7 @@ func (p *play) open(c *script.Command) {
 	cfg.SweepInterval = wire.Span(c.Span("sweep", 24*time.Hour))
 	cfg.Dev = !c.Has("serve") || !c.Bool("serve")
 	p.manual = c.Text("jobs", "auto") == "manual"
-	p.now.Mono, p.jobs, p.upto = 0, nil, 0
+	p.now.Mono, p.jobs, p.upto, p.base = 0, nil, 0, 0
 	p.fs = p.disk.Mount()
 	m, report, err := engine.Open(p.fs, cfg)
 	if err != nil {
@@ -393,9 +396,9 @@ func (p *play) step(cmd engine.Command) {
 			p.upto = e.Upto
 			fmt.Fprintf(&p.out, "Sync{Upto:%d}\n", e.Upto)
 		case *engine.Reply:
-			fmt.Fprintln(&p.out, describeReply(e))
+			fmt.Fprintln(&p.out, p.describeReply(e))
 		case *engine.Push:
-			fmt.Fprintf(&p.out, "Push{Conn:%d %s}\n", e.Conn, describePush(e.Msg.Body))
+			fmt.Fprintf(&p.out, "Push{Conn:%d %s}\n", e.Conn, p.describePush(e.Msg.Body))
 		case *engine.Halt:
 			fmt.Fprintf(&p.out, "Halt{%v}\n", e.Err)
 		case *engine.StartJob:
@@ -412,8 +415,22 @@ func (p *play) step(cmd engine.Command) {
 	}
 }
 
-func describePush(body wire.PushBody) string {
+func (p *play) describePush(body wire.PushBody) string {
 	switch b := body.(type) {
+	case *wire.GroupEvents:
+		s := fmt.Sprintf("Sub:%d", b.Subscription)
+		for i := range b.Deliveries {
+			d := &b.Deliveries[i]
+			if p.base == 0 {
+				p.base = d.ID - 1
+			}
+			e := d.Event.Decode()
+			s += fmt.Sprintf(" #%d:%d:%s", d.ID-p.base, e.Offset, short(e.Data))
+			if d.Attempt > 1 {
+				s += fmt.Sprintf("(%d)", d.Attempt)
+			}
+		}
+		return s
 	case *wire.SubscriptionEvents:
 		s := fmt.Sprintf("Sub:%d", b.Subscription)
 		for e := range b.Events.All {
@@ -438,13 +455,16 @@ func short(data []byte) string {
 	return string(data)
 }
 
-func describeReply(r *engine.Reply) string {
+func (p *play) describeReply(r *engine.Reply) string {
 	s := fmt.Sprintf("Reply{Req:%d", r.Seq)
 	if r.Msg.RequestID != r.Seq {
 		s += fmt.Sprintf(" ID:%d", r.Msg.RequestID)
 	}
 	if r.Close {
 		s += " Close"
+	}
+	if g := p.describeGroupReply(r.Msg.Body); g != "" {
+		return s + g + "}"
 	}
 	return s + describeBody(r.Msg.Body) + "}"
 }

@@ -54,6 +54,9 @@ func (s *state) capture() *capture {
 			if n := len(y.index); n > 0 { // the last element may change
 				y.index, y.tail = y.index[:n-1:n-1], []entry{y.index[n-1]}
 			}
+			for _, g := range x.groups { // they may change
+				y.groupBytes = g.encode(y.groupBytes)
+			}
 			c.streams = append(c.streams, y)
 		}
 	}
@@ -123,6 +126,7 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
 //	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to
 //	         | holds: name, reason, set | keys: key (16), digest (16), first, count, commit, position, lsn
+//	         | last group id | groups; see group.encode
 //	index of each stream: first offset, bytes before, latest event time, start, end
 func (c *capture) encode() []byte {
 	p := putNumbers(nil, uint64(c.next), uint64(c.clock))
@@ -172,7 +176,8 @@ func (s *stream) encode(p []byte) []byte {
 	for _, h := range s.holds {
 		p = putNumbers(appendString(appendString(p, h.name), h.reason), uint64(h.set))
 	}
-	return s.keys.encode(p)
+	p = putNumbers(s.keys.encode(p), s.lastGroup, uint64(len(s.groups)))
+	return append(p, s.groupBytes...)
 }
 
 func putNumbers(p []byte, numbers ...uint64) []byte {
@@ -188,8 +193,8 @@ func (m *Machine) Hash() [32]byte { return m.state.hash() }
 
 func (s *state) hash() [32]byte { return sha256.Sum256(s.capture().encodeState(nil)) }
 
-// restore reads what encode wrote. It returns false where that is not a snapshot.
-func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
+// restore reads what encode of a format version wrote. It returns false where that is not a snapshot.
+func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.Time, ok bool) {
 	d := decoder{p: p}
 	next, clock = seg.Address(d.u64()), wire.Time(d.u64())
 	s.lsn, s.lastStream, s.holed = seg.LSN(d.u64()), wire.StreamID(d.u64()), d.bool()
@@ -204,7 +209,7 @@ func (s *state) restore(p []byte) (next seg.Address, clock wire.Time, ok bool) {
 	}
 	var streams []*stream // in the order of the snapshot
 	for range d.count(134) {
-		x := s.decodeStream(&d)
+		x := s.decodeStream(&d, version)
 		if x == nil {
 			return 0, 0, false
 		}
@@ -228,12 +233,12 @@ var errNoState = errors.New("it holds no state of that entry")
 // readSnapshot restores the state in the snapshot of an entry: where the log goes on from it, and the engine clock. It
 // fails with errNoState, or as seg.ReadSnapshot does.
 func readSnapshot(fs seg.Files, man seg.Manifest, mark seg.SnapshotMark) (s state, next seg.Address, clock wire.Time, err error) {
-	p, err := seg.ReadSnapshot(fs, man.Store, mark.LSN)
+	p, version, err := seg.ReadSnapshot(fs, man.Store, mark.LSN)
 	if err != nil {
 		return s, 0, 0, err
 	}
 	s = newState()
-	next, clock, ok := s.restore(p)
+	next, clock, ok := s.restore(p, version)
 	if !ok || s.lsn != mark.LSN || next != mark.Next || !s.plausible(next, man.Geometry) {
 		return s, 0, 0, errNoState
 	}
@@ -273,10 +278,18 @@ func (x *stream) plausible(s *state, next seg.Address, geo seg.Geometry) bool {
 		}
 		last = e
 	}
+	for i, g := range x.groups {
+		if g.id > x.lastGroup || i > 0 && g.id <= x.groups[i-1].id || !g.plausible(x, s) {
+			return false
+		}
+	}
 	return true
 }
 
-func (s *state) decodeStream(d *decoder) *stream {
+// groupsVersion is the first format whose snapshots have consumer groups.
+const groupsVersion = 4
+
+func (s *state) decodeStream(d *decoder, version uint32) *stream {
 	x := &stream{id: wire.StreamID(d.u64()), tenant: s.tenants[wire.TenantID(d.u64())], name: d.string(),
 		class: wire.DataClass(d.u32()), placement: d.placement(), created: wire.Time(d.u64()),
 		retention: d.optU32(), minRetention: d.u32(), deleted: d.bool(), purge: wire.Time(d.u64()),
@@ -289,6 +302,12 @@ func (s *state) decodeStream(d *decoder) *stream {
 		x.holds = append(x.holds, hold{name: d.string(), reason: d.string(), set: wire.Time(d.u64())})
 	}
 	x.keys.decode(d)
+	if version >= groupsVersion {
+		x.lastGroup = d.u64()
+		for range d.count(minGroup) {
+			x.groups = append(x.groups, d.group())
+		}
+	}
 	if d.bad || x.tenant == nil {
 		return nil
 	}

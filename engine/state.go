@@ -71,9 +71,12 @@ type stream struct {
 	lastTime     wire.Time // event time of the newest event
 	lsn          seg.LSN   // of the last entry about it
 	keys         keyWindow
-	index        []entry // ascending
-	tail         []entry // in a capture: the last element of the index, which in the machine may change
-	lost         []span  // offsets whose events a hole in the log has swallowed, ascending
+	index        []entry  // ascending
+	tail         []entry  // in a capture: the last element of the index, which in the machine may change
+	lost         []span   // offsets whose events a hole in the log has swallowed, ascending
+	groups       []*group // ascending ids
+	lastGroup    uint64   // the greatest id given so far
+	groupBytes   []byte   // in a capture: the groups, encoded
 
 	// Of the running machine alone:
 	watched   wire.Time // the deadline by which the tick looks at it; 0 without one
@@ -130,6 +133,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyLimits(r)
 	case r.Kind == seg.KindSweep:
 		err = s.applySweep(r)
+	case r.Kind == seg.KindGroupMoves:
+		err = s.applyMoves(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:

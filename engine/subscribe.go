@@ -18,6 +18,8 @@ type subscription struct {
 	to     *subscriber
 	stream *stream
 	req    *Request                 // its reads are made as this one, and its events travel so
+	group  *group                   // nil unless it is a member of a consumer group
+	gather *groupPush               // what is being dealt to it
 	next   wire.Offset              // of the next event to push
 	broken wire.Option[wire.Offset] // from here to next, events cannot be read; said with the next push
 	events uint64                   // credit
@@ -79,8 +81,11 @@ func (m *Machine) subscribe(r *Request, b *wire.Subscribe, fx []Effect) []Effect
 		return m.missing(r, b.Stream, fx)
 	case s.deleted:
 		return m.gone(r, s, s.lsn, fx)
-	case b.Group.Set:
-		return m.refuse(r, wire.GroupNotFound, s.lsn, fx, "stream %q has no consumer group %q", s.name, clip(b.Group.Value))
+	case b.Group.Set && s.group(b.Group.Value) == nil:
+		return m.noGroup(r, s, b.Group.Value, fx)
+	case b.Group.Set && s.tenant.health != sound:
+		return m.readOnly(r, s.tenant, fx)
+	case b.Group.Set: // it begins where the group is
 	case b.FromOffset != wire.EndOffset && b.FromOffset > s.head:
 		return m.refuse(r, wire.InvalidOffset, s.lsn, fx, "offset %d is behind the stream's head, %d; subscribe from there or before", b.FromOffset, s.head)
 	}
@@ -97,6 +102,11 @@ func (m *Machine) subscribe(r *Request, b *wire.Subscribe, fx []Effect) []Effect
 	ask := *r.Msg
 	ask.Body = &wire.ReadEvents{Stream: s.id, FromTimestamp: b.FromTimestamp}
 	sub.req = &Request{Conn: r.Conn, From: r.From, Msg: &ask}
+	if b.Group.Set {
+		if e := m.join(sub, s.group(b.Group.Value)); e != nil {
+			return m.reply(r, e, s.lsn, fx)
+		}
+	}
 	m.listen(sub)
 	m.cfg.hit(ProbeSubscribed)
 	fx = m.reply(r, &wire.SubscribeReply{Subscription: sub.id}, s.lsn, fx)
@@ -157,8 +167,12 @@ func (m *Machine) unsubscribe(r *Request, b *wire.Unsubscribe, fx []Effect) []Ef
 	if sub == nil {
 		return m.noSubscription(r, b.Subscription, fx)
 	}
-	m.end(sub)
-	return m.reply(r, &wire.UnsubscribeReply{Next: sub.broken.Or(sub.next)}, 0, fx)
+	fx = m.end(sub, fx)
+	next := sub.broken.Or(sub.next)
+	if sub.group != nil {
+		next = sub.group.floor
+	}
+	return m.reply(r, &wire.UnsubscribeReply{Next: next}, 0, fx)
 }
 
 // subscription finds a subscription of the connection and tenant that ask.
@@ -175,7 +189,7 @@ func (m *Machine) noSubscription(r *Request, id wire.SubscriptionID, fx []Effect
 }
 
 // end takes a subscription out.
-func (m *Machine) end(sub *subscription) {
+func (m *Machine) end(sub *subscription, fx []Effect) []Effect {
 	sub.ended = true
 	delete(m.subs, sub.id)
 	s := sub.stream
@@ -186,6 +200,10 @@ func (m *Machine) end(sub *subscription) {
 	if sub.to.list = without(sub.to.list, sub); len(sub.to.list) == 0 {
 		delete(m.subscribers, sub.to.conn)
 	}
+	if sub.group != nil {
+		return m.leave(sub, fx)
+	}
+	return fx
 }
 
 func without(list []*subscription, sub *subscription) []*subscription {
@@ -197,7 +215,7 @@ func without(list []*subscription, sub *subscription) []*subscription {
 func (m *Machine) silence(s *stream, c wire.Code, why string, after seg.LSN, fx []Effect) []Effect {
 	for s.audience != nil {
 		sub := s.audience.list[len(s.audience.list)-1]
-		m.end(sub)
+		fx = m.end(sub, fx)
 		m.cfg.hit(ProbeSubscriptionClosed)
 		fx = m.after(after, sub.push(&wire.SubscriptionClosed{Subscription: sub.id, Code: c, Message: why}), fx)
 	}
@@ -208,19 +226,20 @@ func (m *Machine) silence(s *stream, c wire.Code, why string, after seg.LSN, fx 
 func (m *Machine) dismiss(c Dismiss, fx []Effect) []Effect {
 	for to := m.subscribers[c.Conn]; to != nil && len(to.list) > 0; {
 		sub := to.list[len(to.list)-1]
-		m.end(sub)
+		fx = m.end(sub, fx)
 		fx = append(fx, sub.push(&wire.SubscriptionClosed{
 			Subscription: sub.id, Code: wire.ShuttingDown, Message: "the server is being stopped; connect again and go on behind the last event",
 		}))
 	}
-	return fx
+	return m.endBatch(fx) // deliveries may have gone back
 }
 
 // hangup forgets a connection.
-func (m *Machine) hangup(c Hangup) {
+func (m *Machine) hangup(c Hangup, fx []Effect) []Effect {
 	for to := m.subscribers[c.Conn]; to != nil && len(to.list) > 0; {
-		m.end(to.list[len(to.list)-1])
+		fx = m.end(to.list[len(to.list)-1], fx)
 	}
+	return m.endBatch(fx)
 }
 
 // Subscribed reports whether a connection has subscriptions.
@@ -308,6 +327,9 @@ func (m *Machine) tellBroken(sub *subscription, fx []Effect) []Effect {
 
 // pump pushes what a subscription may be sent.
 func (m *Machine) pump(sub *subscription, fx []Effect) []Effect {
+	if sub.group != nil {
+		return m.deal(sub.group, fx)
+	}
 	if sub.pumping {
 		return fx
 	}
@@ -547,7 +569,10 @@ func (m *Machine) publish(b *batch, fx []Effect) []Effect {
 		sub.waits = false
 		fx = m.pump(sub, fx)
 	}
-	b.additions, b.awaited = nil, nil
+	for _, g := range b.groups {
+		fx = m.deal(g, fx)
+	}
+	b.additions, b.awaited, b.groups = nil, nil, nil
 	return fx
 }
 

@@ -193,9 +193,10 @@ func TestDocumentedBodiesAreTheCode(t *testing.T) {
 	for i, name := range []string{
 		"create tenant", "create stream", "append", "delete stream", "undelete stream", "purge stream", "set retention", "set hold",
 		"release hold", "confirm clock", "refused access", "trim", "limits",
+		"sweep", "create group", "update group", "delete group", "unpark", "group moves",
 	} {
 		p.says(t, fmt.Sprintf("%d %s", i+1, name))
-		if acts := seg.Kind(i + 1).Act(); acts != (name != "append" && name != "trim" && name != "limits") {
+		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves"}, name) {
 			t.Errorf("an entry to %s is an act: %t", name, acts)
 		}
 	}
@@ -250,32 +251,39 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 		IdempotencyKey: wire.Some(wire.Key{1, 2, 3}),
 	}}})
 	d.step(t, engine.EndBatch{})
+	d.group(t)
 
 	man, err := seg.ReadManifest(fs)
 	check(t, err)
-	state, err := seg.ReadSnapshot(fs, store, man.Snapshots[0].LSN)
+	state, _, err := seg.ReadSnapshot(fs, store, man.Snapshots[0].LSN)
 	check(t, err)
 	x := &interpreter{page: p, rest: state, got: map[string]string{}}
 	x.table(t, "state")
 	if len(x.rest) != 0 {
 		t.Errorf("%d bytes are left", len(x.rest))
 	}
-	// One batch, in segment 0: its records lie behind its header, the append last.
-	appendSize := seg.AppendOverhead(true) + 2*wire.EventOverhead + 5
 	for field, want := range map[string]string{
-		"next address": "2048", "clock": "1000", "lsn": "5", "last stream": "1", "holed": "0",
-		"tenant": "1", "tenant id": "5", "tenant name": "dev", "tenant created": "1000", "tenant position": "3", "tenant commit": "1000",
+		"next address": "6144", "clock": "1000", "lsn": "12", "last stream": "1", "holed": "0",
+		"tenant": "1", "tenant id": "5", "tenant name": "dev", "tenant created": "1000", "tenant position": "6", "tenant commit": "1000",
 		"tenant health": "0", "skew": "0", "keys of a stream": "10000", "age of keys": fmt.Sprint(int64(engine.Day)), "keys of all": "250000",
 		"stream": "2", "stream id": "1", "retention set": "1", "retention days": "7", "least days": "0", "deleted": "0", "purge date": "0",
 		"cut": "0", "hold": "1", "hold name": "case", "reason": "why", "set": "1000", "key": "1", "key first": "0", "key count": "2",
-		"key commit": "1000", "key position": "3", "key lsn": "5", "before": "0", "latest": "80", "of tenant": "5", "stream name": "orders", "class": "2", "global": "0", "region": "2",
-		"custom region": "here", "created": "1000", "oldest": "0", "head": "2", "bytes": "5", "first time": "70", "last time": "80",
-		"stream lsn": "5", "lost": "0", "index": "1", "first": "0", "start": x.got["start"],
-		"end": fmt.Sprint(number(t, x.got["start"]) + appendSize),
+		"key commit": "1000", "key position": "3", "key lsn": "5", "before": "0", "latest": "1000", "of tenant": "5", "stream name": "orders", "class": "2", "global": "0", "region": "2",
+		"custom region": "here", "created": "1000", "oldest": "0", "head": "6", "bytes": "9", "first time": "70", "last time": "1000",
+		"stream lsn": "12", "lost": "0", "index": "1", "first": "0",
+		"last group": "1", "group": "1", "group id": "1", "group name": "g", "group created": "1000", "ack deadline": "30000",
+		"max attempts": "10", "max ack pending": "1000", "look-ahead": "10000", "order": "2", "pointer": "", "prefix": "9", "paused": "0",
+		"floor": "0", "settled": "2", "settled from": "1", "settled to": "3", "failed": "1", "failed offset": "3", "attempts": "1",
+		"again": "1", "again offset": "2", "parked": "1", "parked offset": "1", "parked attempts": "1", "parked since": "1000", "asked": "1",
+		"skipped": "0", "missed": "0",
 	} {
 		if x.got[field] != want {
 			t.Errorf("%s is %s, want %s", field, x.got[field], want)
 		}
+	}
+	start, end, next := number(t, x.got["start"]), number(t, x.got["end"]), number(t, x.got["next address"])
+	if least := seg.AppendOverhead(true) + 2*wire.EventOverhead + 5; end-start < least || end > next {
+		t.Errorf("the index entry is from %d to %d, and the log goes on at %d", start, end, next)
 	}
 	tenant, stream := x.sizes["tenant"]-len("dev"), x.sizes["stream"]-len("$audit")+8 // the count of its index
 	p.says(t, fmt.Sprintf("| a tenant in a snapshot | %d and its name |", tenant),
@@ -286,9 +294,27 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 
 // driver carries out what a machine asks for, at once.
 type driver struct {
-	m   *engine.Machine
-	fs  seg.Files
-	log *seg.Log
+	m    *engine.Machine
+	fs   seg.Files
+	log  *seg.Log
+	ids  []wire.DeliveryID // that came
+	last wire.ResponseBody
+}
+
+// group makes a consumer group that knows something of every kind.
+func (d *driver) group(t *testing.T) {
+	ask := func(b wire.RequestBody) {
+		d.step(t, &engine.Request{Conn: 1, Msg: &wire.Request{Tenant: 5, Body: b, Features: wire.Features{}.In(3)}})
+		d.step(t, engine.EndBatch{})
+	}
+	ask(&wire.CreateGroup{Stream: 1, Name: "g", Settings: wire.GroupSettings{Order: wire.Some(wire.OrderKey{Kind: wire.OrderPrefix, Bytes: 9})}})
+	ask(&wire.AppendEvents{Stream: 1, Events: [][]byte{[]byte("f"), []byte("g"), []byte("h"), []byte("i")}})
+	ask(&wire.Subscribe{Stream: 1, Group: wire.Some("g"), CreditEvents: 6, CreditBytes: 1 << 20})
+	sub := d.last.(*wire.SubscribeReply).Subscription
+	ask(&wire.Nack{Subscription: sub, Deliveries: d.ids[1:3], Park: true})
+	ask(&wire.Nack{Subscription: sub, Deliveries: d.ids[3:4]})
+	ask(&wire.Ack{Subscription: sub, Deliveries: d.ids[4:5]})
+	ask(&wire.Parked{Stream: 1, Name: "g", Action: wire.ParkedReplay, Offsets: []wire.Offset{2}})
 }
 
 func (d *driver) step(t *testing.T, c engine.Command) {
@@ -299,6 +325,12 @@ func (d *driver) step(t *testing.T, c engine.Command) {
 			check(t, d.log.Write(e.At, e.Data))
 		case *engine.Sync:
 			d.step(t, engine.Synced{Upto: e.Upto})
+		case *engine.Reply:
+			d.last = e.Msg.Body
+		case *engine.Push:
+			for _, x := range e.Msg.Body.(*wire.GroupEvents).Deliveries {
+				d.ids = append(d.ids, x.ID)
+			}
 		case *engine.StartJob:
 			d.step(t, engine.JobDone{Job: e.Job, Result: e.Run.Run(d.fs)})
 		}

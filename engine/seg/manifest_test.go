@@ -118,20 +118,20 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		if err := seg.WriteSnapshot(fs, testStore, 9, state); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := seg.ReadSnapshot(fs, testStore, 9); err != nil || !bytes.Equal(got, state) {
+		if got, _, err := seg.ReadSnapshot(fs, testStore, 9); err != nil || !bytes.Equal(got, state) {
 			t.Fatalf("%d bytes, want %d, %v", len(got), len(state), err)
 		}
 	}
-	if _, err := seg.ReadSnapshot(fs, testStore+1, 9); !errors.Is(err, seg.ErrDamaged) {
+	if _, _, err := seg.ReadSnapshot(fs, testStore+1, 9); !errors.Is(err, seg.ErrDamaged) {
 		t.Errorf("of another store: %v", err)
 	}
 	if err := fs.Rename(seg.SnapshotName(9), seg.SnapshotName(8)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := seg.ReadSnapshot(fs, testStore, 8); !errors.Is(err, seg.ErrDamaged) {
+	if _, _, err := seg.ReadSnapshot(fs, testStore, 8); !errors.Is(err, seg.ErrDamaged) {
 		t.Errorf("under another name: %v", err)
 	}
-	if _, err := seg.ReadSnapshot(fs, testStore, 9); !errors.Is(err, seg.ErrNotExist) {
+	if _, _, err := seg.ReadSnapshot(fs, testStore, 9); !errors.Is(err, seg.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 }
@@ -142,7 +142,7 @@ func TestEveryDamageToASnapshotIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	damages(t, d, seg.SnapshotName(9), func(fs seg.Files, what string, at int) {
-		if _, err := seg.ReadSnapshot(fs, testStore, 9); !errors.Is(err, seg.ErrDamaged) {
+		if _, _, err := seg.ReadSnapshot(fs, testStore, 9); !errors.Is(err, seg.ErrDamaged) {
 			t.Fatalf("%s %d: %v", what, at, err)
 		}
 	})

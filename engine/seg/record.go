@@ -27,10 +27,17 @@ const (
 	KindTrim           Kind = 12 // the oldest event moves; outside the tenant's log
 	KindLimits         Kind = 13 // limits that decide outcomes; outside every tenant's log
 	KindSweep          Kind = 14 // what was removed before an entry is in no file any more; outside every tenant's log
+	KindCreateGroup    Kind = 15
+	KindUpdateGroup    Kind = 16
+	KindDeleteGroup    Kind = 17
+	KindUnpark         Kind = 18 // parked events are delivered again, or dropped
+	KindGroupMoves     Kind = 19 // what happens to a group's events; outside the tenant's log
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
-func (k Kind) Act() bool { return k > 0 && k <= KindRefusedAccess && k != KindAppend }
+func (k Kind) Act() bool {
+	return k > 0 && k <= KindRefusedAccess && k != KindAppend || k >= KindCreateGroup && k <= KindUnpark
+}
 
 // Record is one log entry. All numbers are little-endian:
 //

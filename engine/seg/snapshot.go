@@ -55,15 +55,19 @@ func WriteSnapshot(fs Files, id StoreID, lsn LSN, state []byte) error {
 	return nil
 }
 
+// oldestSnapshot is the first format version whose snapshots can be read.
+const oldestSnapshot = 3
+
 // ErrOlderFormat says that an older version of the program wrote a snapshot, in which the state looks different. Its log
 // is whole from the first entry on.
 var ErrOlderFormat = errors.New("made by an older version of kimberlite")
 
-// ReadSnapshot returns the state in a snapshot, or an error: ErrDamaged where the file is not that snapshot.
-func ReadSnapshot(fs Files, id StoreID, lsn LSN) ([]byte, error) {
+// ReadSnapshot returns the state in a snapshot and the format version in which it is written, or an error: ErrDamaged where
+// the file is not that snapshot.
+func ReadSnapshot(fs Files, id StoreID, lsn LSN) (state []byte, version uint32, err error) {
 	p, err := readFile(fs, SnapshotName(lsn))
 	if err != nil {
-		return nil, fmt.Errorf("read snapshot %d: %w", lsn, err)
+		return nil, 0, fmt.Errorf("read snapshot %d: %w", lsn, err)
 	}
 	if len(p) < snapshotHeader ||
 		binary.LittleEndian.Uint32(p) != crc32.Checksum(p[4:], castagnoli) ||
@@ -71,13 +75,13 @@ func ReadSnapshot(fs Files, id StoreID, lsn LSN) ([]byte, error) {
 		binary.LittleEndian.Uint64(p[12:]) != uint64(id) ||
 		binary.LittleEndian.Uint64(p[20:]) != uint64(lsn) ||
 		binary.LittleEndian.Uint64(p[28:]) != uint64(len(p)-snapshotHeader) {
-		return nil, fmt.Errorf("read snapshot %d: %w", lsn, ErrDamaged)
+		return nil, 0, fmt.Errorf("read snapshot %d: %w", lsn, ErrDamaged)
 	}
-	switch version := binary.LittleEndian.Uint32(p[8:]); {
+	switch version = binary.LittleEndian.Uint32(p[8:]); {
 	case version > FormatVersion:
-		return nil, fmt.Errorf("read snapshot %d: %w", lsn, ErrNewerFormat)
-	case version < FormatVersion:
-		return nil, fmt.Errorf("read snapshot %d: %w", lsn, ErrOlderFormat)
+		return nil, 0, fmt.Errorf("read snapshot %d: %w", lsn, ErrNewerFormat)
+	case version < oldestSnapshot:
+		return nil, 0, fmt.Errorf("read snapshot %d: %w", lsn, ErrOlderFormat)
 	}
-	return p[snapshotHeader:], nil
+	return p[snapshotHeader:], version, nil
 }

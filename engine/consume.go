@@ -1,0 +1,974 @@
+package engine
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+	"sort"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// consumers is the running side of a consumer group: its members, and the events that are on their way to them. It is made
+// when the first member comes, out of what the group remembers, and stays until the server ends.
+//
+// An event is read, dealt to a member that has credit, held by that until it is acknowledged, given back or late, and then
+// dealt again. What a member loses is a failed attempt; no event is dealt again before that is durable.
+type consumers struct {
+	group   *group
+	stream  *stream
+	members []*subscription
+	turn    int // the member whose turn it is
+
+	next   wire.Offset           // of the next event to read for the first time
+	replay []wire.Offset         // before it, to be read again since they were parked
+	items  map[wire.Offset]*item // events that were read and are not settled
+	ready  offsets               // may be dealt
+	soon   []*item               // may be, once their entry is durable; ascending entries
+	timers timers                // held ones by their deadline, and those given back with a delay
+	held   map[wire.DeliveryID]*item
+	keys   map[string][]*item // of an ordered group: events of a key, in order; only the first may be dealt
+
+	delayed     int
+	redelivered uint64
+	safe        wire.Offset // the reach as it is on disk
+	reaches     []reach     // that are not on disk yet, in order
+	begun       seg.LSN     // nothing is dealt before this entry is durable
+	missed      seg.LSN     // of the entry that has passed over events last
+	awaited     *batch      // the last one that it waits for
+	req         *Request    // its reads are made as this one
+	round       int         // how often it has begun anew: what was read before is forgotten
+	reading     bool        // a read, or the search for its events' keys, is under way
+	dealing     bool        // deal is at work
+	starved     bool        // there are events, and no member has credit
+	failures    int         // to read, one after another
+	retryAt     wire.Time   // monotonic; no read before then, since one has failed; 0 at any time
+	stuck       *wire.Error // why its last entry found no room
+}
+
+// reach is a reach that waits for its entry to be durable.
+type reach struct {
+	lsn  seg.LSN
+	upto wire.Offset
+}
+
+// item is an event of a group that is not settled.
+type item struct {
+	offset wire.Offset
+	state  itemState
+	event  wire.EncodedEvent // nil where it has to be read again
+	time   wire.Time         // event time
+	key    string            // of an ordered group; empty where it belongs to nothing
+	lsn    seg.LSN           // not dealt before this entry is durable
+
+	// Of a held or delayed one:
+	at    wire.Time // monotonic: its deadline, or when the delay ends
+	timer int       // its place among the timers
+
+	// Of a held one:
+	id      wire.DeliveryID
+	member  *subscription // nil where it is gone, and there was no room to say so
+	attempt uint32
+	since   wire.Time // monotonic
+	named   bool      // by the request that is looked at
+}
+
+type itemState uint8
+
+const (
+	itemReady   itemState = iota // or ready soon
+	itemBlocked                  // another one of its key comes first
+	itemHeld                     // a member has it
+	itemDelayed                  // until the delay is over
+)
+
+// reachAhead is how far beyond what is dealt the reach is moved, so that dealing need not wait for it often.
+const reachAhead = 1024
+
+// join makes a subscription a member.
+func (m *Machine) join(sub *subscription, g *group) *wire.Error {
+	if g.live == nil {
+		if e := m.revive(g, sub.stream); e != nil {
+			return e
+		}
+	}
+	sub.group = g
+	g.live.members = append(g.live.members, sub)
+	return nil
+}
+
+// revive makes a group's running side. What a member may have had when the server ended has failed.
+func (m *Machine) revive(g *group, s *stream) *wire.Error {
+	upto := min(g.reach, g.headAtStart)
+	if first, any := g.oldestUnsettled(s.head); any && first < upto {
+		if e := m.logMoves(s, g, &moves{restarted: true, reach: upto}); e != nil {
+			return e
+		}
+		m.cfg.hit(ProbeGroupRestarted)
+	}
+	ask := &wire.Request{Tenant: s.tenant.id, Features: wire.Features{RichEvents: true}, Body: &wire.ReadEvents{Stream: s.id}}
+	g.live = &consumers{group: g, stream: s, req: &Request{Msg: ask}}
+	m.running = append(m.running, g)
+	m.restart(g)
+	return nil
+}
+
+// restart begins anew with what the group remembers. Nothing is held any more.
+func (m *Machine) restart(g *group) {
+	l := g.live
+	if l == nil {
+		return
+	}
+	*l = consumers{
+		group: g, stream: l.stream, members: l.members, turn: l.turn, redelivered: l.redelivered, dealing: l.dealing, req: l.req,
+		next: g.floor, items: map[wire.Offset]*item{}, held: map[wire.DeliveryID]*item{}, keys: map[string][]*item{},
+		safe: g.reach, begun: g.lsn, missed: g.lsn, round: l.round + 1,
+	}
+	l.replayed(g.again)
+}
+
+// replayed takes up events that were parked. Those further on are met when they are read.
+func (l *consumers) replayed(offsets []wire.Offset) {
+	for _, o := range offsets {
+		if o < l.next {
+			l.replay = append(l.replay, o)
+		}
+	}
+}
+
+// forgetGroup drops the running side of a group that is gone.
+func (m *Machine) forgetGroup(g *group) {
+	g.gone = true
+	if g.live != nil {
+		m.running = slices.DeleteFunc(m.running, func(o *group) bool { return o == g })
+	}
+}
+
+// leave takes a member out. What it held goes back.
+func (m *Machine) leave(sub *subscription, fx []Effect) []Effect {
+	g := sub.group
+	l := g.live
+	i := slices.Index(l.members, sub)
+	l.members = slices.Delete(l.members, i, i+1)
+	if l.turn > i {
+		l.turn--
+	}
+	if g.gone {
+		return fx
+	}
+	lost := l.heldBy(sub)
+	if len(lost) > 0 {
+		m.cfg.hit(ProbeMemberDied)
+	}
+	for _, it := range lost {
+		it.member = nil
+	}
+	if e := m.fail(g, lost, failure{}); e != nil {
+		for _, it := range lost {
+			l.delay(it, m.clock.mono+wire.Time(groupRetry))
+		}
+	}
+	if len(l.members) == 0 {
+		for _, it := range l.items { //det:order-free: all of them
+			it.event = nil
+		}
+		if len(lost) == 0 && len(l.held) == 0 && g.reach > 0 { // so that none is taken for delivered after a restart
+			m.stepBack(g)
+		}
+	}
+	return m.deal(g, fx)
+}
+
+// stepBack notes that no member has anything.
+func (m *Machine) stepBack(g *group) {
+	v := &moves{}
+	if m.logMoves(g.live.stream, g, v) == nil {
+		g.live.moved(v)
+	}
+}
+
+// heldBy returns what a member holds, in the order in which it was dealt.
+func (l *consumers) heldBy(sub *subscription) (list []*item) {
+	for _, it := range l.held { //det:order-free: sorted below
+		if it.member == sub {
+			list = append(list, it)
+		}
+	}
+	return inOrder(list)
+}
+
+// recall takes back all that is held.
+func (m *Machine) recall(g *group) *wire.Error {
+	if g.live == nil || len(g.live.held) == 0 {
+		return nil
+	}
+	var list []*item
+	for _, it := range g.live.held { //det:order-free: sorted below
+		list = append(list, it)
+	}
+	return m.fail(g, inOrder(list), failure{})
+}
+
+// logMoves puts what has happened to a group's events into the log, or returns why there is no room.
+func (m *Machine) logMoves(s *stream, g *group, v *moves) *wire.Error {
+	if s.tenant.health != sound {
+		return &wire.Error{Code: wire.DataCorrupted, Message: "the tenant is read-only: the log is damaged where its entries may have been"}
+	}
+	body := v.encode(g.id)
+	e := m.noRoom(seg.RecordHeader+len(body), data)
+	if g.live != nil {
+		g.live.stuck = e
+	}
+	if e != nil {
+		return e
+	}
+	m.decide(&seg.Record{Kind: seg.KindGroupMoves, Tenant: s.tenant.id, Stream: s.id}, body)
+	return nil
+}
+
+// deliveries finds the items that a request of a member names. What it does not hold is stale.
+func (m *Machine) deliveries(sub *subscription, ids []wire.DeliveryID) (list []*item, stale []wire.DeliveryID) {
+	for _, id := range ids {
+		it := sub.group.live.held[id]
+		if it == nil || it.member != sub {
+			stale = append(stale, id)
+		} else if !it.named {
+			it.named = true
+			list = append(list, it)
+		}
+	}
+	for _, it := range list {
+		it.named = false
+	}
+	return list, stale
+}
+
+// membership finds the member that a request is about. Where there is none, the request is refused.
+func (m *Machine) membership(r *Request, id wire.SubscriptionID, ids []wire.DeliveryID, fx []Effect) (*subscription, []Effect) {
+	sub := m.subscription(r, id)
+	switch {
+	case sub == nil:
+		return nil, m.noSubscription(r, id, fx)
+	case sub.group == nil:
+		return nil, m.refuse(r, wire.InvalidRequest, 0, fx, "subscription %d is not a member of a consumer group", id)
+	case len(ids) == 0:
+		return nil, m.refuse(r, wire.InvalidRequest, 0, fx, "no delivery is named; name at least one")
+	}
+	return sub, fx
+}
+
+// stale refuses a request that names nothing but stale deliveries.
+func (m *Machine) stale(r *Request, sub *subscription, ids []wire.DeliveryID, fx []Effect) []Effect {
+	m.cfg.hit(ProbeStaleDelivery)
+	return m.refuse(r, wire.StaleDelivery, sub.group.lsn, fx,
+		"delivery %d is not held by subscription %d: it was settled, or went back when its deadline passed or the group was changed", ids[0], sub.id)
+}
+
+// ack settles deliveries.
+func (m *Machine) ack(r *Request, b *wire.Ack, fx []Effect) []Effect {
+	sub, fx := m.membership(r, b.Subscription, b.Deliveries, fx)
+	if sub == nil {
+		return fx
+	}
+	var list []*item
+	var stale []wire.DeliveryID
+	if b.Cumulative {
+		upto := slices.Max(b.Deliveries)
+		list = slices.DeleteFunc(sub.group.live.heldBy(sub), func(it *item) bool { return it.id > upto })
+	} else {
+		list, stale = m.deliveries(sub, b.Deliveries)
+	}
+	if len(list) == 0 {
+		return m.stale(r, sub, b.Deliveries, fx)
+	}
+	g := sub.group
+	l := g.live
+	v := &moves{reach: l.aheadOf(g.reach), acked: spansOf(list)}
+	if e := m.logMoves(l.stream, g, v); e != nil {
+		return m.reply(r, e, g.lsn, fx)
+	}
+	l.moved(v)
+	m.stats.Acks += uint64(len(list))
+	for _, it := range list {
+		l.release(it)
+		l.drop(it, m.log.durable)
+	}
+	fx = m.reply(r, &wire.AckReply{Acked: uint64(len(list)), Stale: stale}, g.lsn, fx)
+	return m.deal(g, fx)
+}
+
+// spansOf returns the offsets of items, joined where they touch.
+func spansOf(list []*item) (spans []span) {
+	offsets := make([]wire.Offset, len(list))
+	for i, it := range list {
+		offsets[i] = it.offset
+	}
+	slices.Sort(offsets)
+	for _, o := range offsets {
+		if n := len(spans); n > 0 && spans[n-1].to == o {
+			spans[n-1].to++
+		} else {
+			spans = append(spans, span{o, o + 1})
+		}
+	}
+	return spans
+}
+
+// nack gives deliveries back.
+func (m *Machine) nack(r *Request, b *wire.Nack, fx []Effect) []Effect {
+	sub, fx := m.membership(r, b.Subscription, b.Deliveries, fx)
+	if sub == nil {
+		return fx
+	}
+	if b.Delay > wire.MaxNackDelay {
+		return m.refuse(r, wire.InvalidRequest, 0, fx, "the delay is %d ms; at most %d are allowed", b.Delay, wire.MaxNackDelay)
+	}
+	list, stale := m.deliveries(sub, b.Deliveries)
+	if len(list) == 0 {
+		return m.stale(r, sub, b.Deliveries, fx)
+	}
+	g := sub.group
+	if e := m.fail(g, list, failure{park: b.Park, delay: millis(b.Delay)}); e != nil {
+		return m.reply(r, e, g.lsn, fx)
+	}
+	fx = m.reply(r, &wire.NackReply{Stale: stale}, g.lsn, fx)
+	return m.deal(g, fx)
+}
+
+// extendAck moves deadlines.
+func (m *Machine) extendAck(r *Request, b *wire.ExtendAck, fx []Effect) []Effect {
+	sub, fx := m.membership(r, b.Subscription, b.Deliveries, fx)
+	if sub == nil {
+		return fx
+	}
+	if b.Deadline == 0 || b.Deadline > wire.MaxAckDeadline {
+		return m.refuse(r, wire.InvalidRequest, 0, fx, "the deadline is in %d ms; give 1 to %d", b.Deadline, wire.MaxAckDeadline)
+	}
+	list, stale := m.deliveries(sub, b.Deliveries)
+	if len(list) == 0 {
+		return m.stale(r, sub, b.Deliveries, fx)
+	}
+	for _, it := range list {
+		sub.group.live.delay(it, m.clock.mono+wire.Time(millis(b.Deadline)))
+	}
+	return m.reply(r, &wire.ExtendAckReply{Stale: stale}, 0, fx)
+}
+
+func millis(n uint64) wire.Span { return wire.Span(n) * (Second / 1000) }
+
+// failure says how deliveries have failed.
+type failure struct {
+	park  bool // whatever the number of attempts
+	delay wire.Span
+}
+
+// groupRetry is how long an event waits that cannot be parked, and a group whose entry found no room.
+const groupRetry = Second
+
+// fail notes that deliveries have failed. Their events are dealt again once that is durable, or parked.
+func (m *Machine) fail(g *group, list []*item, f failure) *wire.Error {
+	if len(list) == 0 {
+		return nil
+	}
+	l := g.live
+	v := &moves{reach: l.aheadOf(g.reach)}
+	if len(l.members) == 0 && len(list) == len(l.held) {
+		v.reach = 0
+	}
+	room := wire.MaxParked - len(g.parked)
+	for _, it := range list {
+		if g.isSettled(it.offset) { // it was passed over meanwhile
+			continue
+		}
+		v.failed = append(v.failed, it.offset)
+		if done := f.park || g.attempts[it.offset]+1 >= g.settings.maxAttempts; done && len(v.parked) < room {
+			v.parked = append(v.parked, parking{it.offset, f.park})
+		}
+	}
+	if e := m.logMoves(l.stream, g, v); e != nil {
+		return e
+	}
+	l.moved(v)
+	m.stats.GroupParked += uint64(len(v.parked))
+	for _, it := range list {
+		l.release(it)
+		delay := f.delay
+		switch it.lsn = g.lsn; {
+		case g.isSettled(it.offset):
+			l.drop(it, m.log.durable)
+			continue
+		case g.attempts[it.offset] >= g.settings.maxAttempts: // there is no room among the parked
+			delay = max(delay, groupRetry)
+		}
+		if delay > 0 {
+			it.state = itemDelayed
+			l.delayed++
+			l.delay(it, m.clock.mono+wire.Time(delay))
+		} else {
+			l.offer(it, m.log.durable)
+		}
+	}
+	if len(v.parked) > 0 {
+		m.cfg.hit(ProbeGroupParked)
+	}
+	return nil
+}
+
+// moved takes up what an entry just decided says of the reach.
+func (l *consumers) moved(v *moves) {
+	switch n := len(l.reaches); {
+	case v.reach == 0:
+		l.safe, l.reaches = 0, nil
+	case n == 0 && v.reach != l.safe || n > 0 && v.reach != l.reaches[n-1].upto:
+		l.reaches = append(l.reaches, reach{l.group.lsn, v.reach})
+	}
+}
+
+// aheadOf returns how far the reach is to be in the next entry.
+func (l *consumers) aheadOf(reach wire.Offset) wire.Offset {
+	if len(l.members) > 0 && l.next+reachAhead/2 > reach {
+		return l.next + reachAhead
+	}
+	return reach
+}
+
+// release takes a delivery from its member.
+func (l *consumers) release(it *item) {
+	delete(l.held, it.id)
+	heap.Remove(&l.timers, it.timer)
+	it.member = nil
+}
+
+// drop forgets an event that is settled. The next one of its key may be dealt once the group's last entry is durable.
+func (l *consumers) drop(it *item, durable seg.LSN) {
+	delete(l.items, it.offset)
+	if it.state == itemDelayed {
+		heap.Remove(&l.timers, it.timer)
+		l.delayed--
+	}
+	if it.key == "" {
+		return
+	}
+	queue := l.keys[it.key]
+	i := slices.Index(queue, it)
+	if queue = slices.Delete(queue, i, i+1); len(queue) == 0 {
+		delete(l.keys, it.key)
+		return
+	}
+	if l.keys[it.key] = queue; i == 0 {
+		queue[0].lsn = l.group.lsn
+		l.offer(queue[0], durable)
+	}
+}
+
+// offer has an event dealt once its entry is durable.
+func (l *consumers) offer(it *item, durable seg.LSN) {
+	if it.state = itemReady; it.lsn <= durable {
+		heap.Push(&l.ready, it)
+	} else {
+		l.soon = append(l.soon, it)
+	}
+}
+
+// delay sets the timer of a held or delayed item.
+func (l *consumers) delay(it *item, at wire.Time) {
+	it.at = at
+	if it.timer < len(l.timers) && l.timers[it.timer] == it {
+		heap.Fix(&l.timers, it.timer)
+	} else {
+		heap.Push(&l.timers, it)
+	}
+}
+
+// lapse ends deadlines and delays that are over, and goes on with groups that had to wait.
+func (m *Machine) lapse(fx []Effect) []Effect {
+	for _, g := range slices.Clone(m.running) {
+		l := g.live
+		var late []*item
+		for len(l.timers) > 0 && l.timers[0].at <= m.clock.mono {
+			it := l.timers[0]
+			if it.state == itemDelayed {
+				heap.Pop(&l.timers)
+				l.delayed--
+				l.offer(it, m.log.durable)
+				continue
+			}
+			late = append(late, it)
+			l.delay(it, m.clock.mono+wire.Time(groupRetry)) // unless it can be noted now
+		}
+		if len(late) > 0 {
+			m.cfg.hit(ProbeAckDeadline)
+			_ = m.fail(g, inOrder(late), failure{}) // without room they stay where they are for a while
+		}
+		if l.retryAt != 0 && l.retryAt <= m.clock.mono {
+			l.retryAt = 0
+		}
+		fx = m.deal(g, fx)
+	}
+	return fx
+}
+
+// deal deals events to members.
+func (m *Machine) deal(g *group, fx []Effect) []Effect {
+	l := g.live
+	if l == nil || l.dealing || g.gone {
+		return fx
+	}
+	l.dealing = true
+	for more := true; more; {
+		l.ripen(m.log.durable)
+		if more, fx = m.hand(l, fx); !more {
+			more, fx = m.fetch(l, fx)
+		}
+	}
+	l.dealing = false
+	m.awaitGroup(l)
+	return fx
+}
+
+// ripen takes up what has become durable.
+func (l *consumers) ripen(durable seg.LSN) {
+	n := 0
+	for ; n < len(l.soon) && l.soon[n].lsn <= durable; n++ {
+		if it := l.soon[n]; l.items[it.offset] == it {
+			heap.Push(&l.ready, it)
+		}
+	}
+	l.soon = l.soon[n:]
+	for len(l.reaches) > 0 && l.reaches[0].lsn <= durable {
+		l.safe = l.reaches[0].upto
+		l.reaches = l.reaches[1:]
+	}
+	for len(l.ready) > 0 && l.items[l.ready[0].offset] != l.ready[0] { // it was dropped
+		heap.Pop(&l.ready)
+	}
+}
+
+// awaitGroup has a group go on when the first of the entries that it waits for is durable.
+func (m *Machine) awaitGroup(l *consumers) {
+	first := seg.LSN(0)
+	wait := func(lsn seg.LSN) {
+		if lsn > m.log.durable && (first == 0 || lsn < first) {
+			first = lsn
+		}
+	}
+	wait(l.begun)
+	wait(l.missed)
+	if len(l.soon) > 0 {
+		wait(l.soon[0].lsn)
+	}
+	if len(l.reaches) > 0 {
+		wait(l.reaches[0].lsn)
+	}
+	if first == 0 {
+		return
+	}
+	if b := m.log.holding(first); b != l.awaited {
+		l.awaited = b
+		b.groups = append(b.groups, l.group)
+	}
+}
+
+// idle reports that nothing may be dealt, whatever there is.
+func (m *Machine) idle(l *consumers) bool {
+	return l.group.paused || l.stream.deleted || len(l.members) == 0 || l.begun > m.log.durable || len(l.held) >= int(l.group.settings.maxPending)
+}
+
+// hand pushes what is ready to members that have credit.
+func (m *Machine) hand(l *consumers, fx []Effect) (any bool, _ []Effect) {
+	var pushes []*groupPush
+	for len(l.ready) > 0 && !m.idle(l) && len(l.group.missed) == 0 {
+		it := l.ready[0]
+		if l.items[it.offset] != it { // it was dropped
+			heap.Pop(&l.ready)
+			continue
+		}
+		if it.event == nil || it.offset >= min(l.safe, l.limit()) {
+			break
+		}
+		sub := m.whoseTurn(l)
+		if sub == nil {
+			break
+		}
+		l.turn = (slices.Index(l.members, sub) + 1) % len(l.members)
+		heap.Pop(&l.ready)
+		p := sub.gather
+		if p == nil {
+			p = newGroupPush(sub)
+			sub.gather, pushes = p, append(pushes, p)
+		}
+		m.give(l, it, p)
+		if p.size >= pieceSize {
+			sub.gather = nil
+		}
+	}
+	for _, p := range pushes {
+		p.to.gather = nil
+		m.burden(p.to, messageOverhead)
+		fx = append(fx, &p.Push)
+	}
+	return len(pushes) > 0, fx
+}
+
+// limit returns the first offset that may not be dealt yet.
+func (l *consumers) limit() wire.Offset {
+	return l.group.floor + wire.Offset(l.group.settings.lookAhead)
+}
+
+// whoseTurn returns the next member that takes an event, or nil.
+func (m *Machine) whoseTurn(l *consumers) *subscription {
+	for i := range l.members {
+		sub := l.members[(l.turn+i)%len(l.members)]
+		if sub.events > 0 && sub.bytes > 0 && !sub.waits && m.room(sub.to) {
+			l.starved = false
+			return sub
+		}
+	}
+	if !l.starved {
+		l.starved = true
+		m.stats.CreditStalls++
+		m.cfg.hit(ProbeGroupStarved)
+	}
+	return nil
+}
+
+// groupPush is a push of deliveries that gathers.
+type groupPush struct {
+	Push
+	to     *subscription
+	events wire.GroupEvents
+	size   int
+}
+
+func newGroupPush(sub *subscription) *groupPush {
+	p := &groupPush{to: sub, events: wire.GroupEvents{Subscription: sub.id}}
+	p.Push = Push{Conn: sub.to.conn, Msg: wire.Push{Codec: sub.req.Msg.Codec, Body: &p.events}}
+	return p
+}
+
+// give makes an event a delivery.
+func (m *Machine) give(l *consumers, it *item, p *groupPush) {
+	sub := p.to
+	m.lastDelivery++
+	it.state, it.id, it.member = itemHeld, m.lastDelivery, sub
+	it.attempt, it.since = l.group.attempts[it.offset]+1, m.clock.mono
+	l.held[it.id] = it
+	l.delay(it, m.clock.mono+wire.Time(millis(uint64(l.group.settings.deadline))))
+	p.events.Deliveries = append(p.events.Deliveries, wire.Delivery{ID: it.id, Attempt: it.attempt, Event: it.event})
+	n := len(it.event)
+	it.event = nil
+	p.size += n + wire.DeliveryOverhead
+	m.burden(sub, n+wire.DeliveryOverhead)
+	sub.events--
+	sub.bytes -= int64(n)
+	m.stats.Deliveries++
+	if it.attempt > 1 {
+		m.stats.Redeliveries++
+		l.redelivered++
+		m.cfg.hit(ProbeRedelivered)
+	}
+}
+
+// fetch reads what is to be dealt next, tells of what was passed over, or moves the reach. It returns false where there is
+// nothing to do, or that takes its time.
+func (m *Machine) fetch(l *consumers, fx []Effect) (more bool, _ []Effect) {
+	g, s := l.group, l.stream
+	if m.idle(l) || l.reading || l.retryAt != 0 || l.missed > m.log.durable || s.audience == nil || !s.audience.durable.Set {
+		return false, fx
+	}
+	end := min(s.audience.durable.Value, l.limit())
+	for i := sort.Search(len(g.settled), func(i int) bool { return g.settled[i].to > l.next }); i < len(g.settled) && g.settled[i].from <= l.next; i++ {
+		l.next = g.settled[i].to
+	}
+	from, to := l.next, end
+	switch {
+	case len(g.missed) > 0:
+		return m.tellMissed(l, fx)
+	case len(l.ready) > 0:
+		it := l.ready[0]
+		if from, to = it.offset, it.offset+1; it.offset >= l.limit() {
+			return false, fx
+		}
+		if it.event != nil { // it is the reach, or the credit
+			m.extend(l, it.offset)
+			return false, fx
+		}
+		for x := l.items[to]; x != nil && x.state == itemReady && x.event == nil; x = l.items[to] {
+			to++
+		}
+	case len(l.replay) > 0:
+		from = l.replay[0]
+		if to = from + 1; l.items[from] != nil || g.isSettled(from) {
+			l.replay = l.replay[1:]
+			return true, fx
+		}
+	case from >= end:
+		return false, fx
+	}
+	if m.whoseTurn(l) == nil {
+		return false, fx
+	}
+	return m.fetchEvents(l, from, to, fx)
+}
+
+// extend moves the reach beyond an event where that holds it back.
+func (m *Machine) extend(l *consumers, o wire.Offset) {
+	if o < l.safe || len(l.reaches) > 0 {
+		return
+	}
+	v := &moves{reach: max(o+1, l.next) + reachAhead}
+	if m.logMoves(l.stream, l.group, v) == nil {
+		m.cfg.hit(ProbeGroupReach)
+		l.moved(v)
+	}
+}
+
+// tellMissed tells a member what was passed over.
+func (m *Machine) tellMissed(l *consumers, fx []Effect) (more bool, _ []Effect) {
+	sub := m.whoseTurn(l)
+	if sub == nil {
+		return false, fx
+	}
+	missed, v := l.group.missed, &moves{reach: l.group.reach, told: true}
+	if m.logMoves(l.stream, l.group, v) != nil {
+		return false, fx
+	}
+	for _, x := range missed {
+		m.stats.Gaps++
+		m.cfg.hit(ProbeGroupGap)
+		fx = m.send(sub, &wire.Gap{Subscription: sub.id, From: x.from, To: x.to, Reason: x.reason}, fx)
+	}
+	return true, fx
+}
+
+// fetchEvents reads the events from an offset up to another.
+func (m *Machine) fetchEvents(l *consumers, from, to wire.Offset, fx []Effect) (more bool, _ []Effect) {
+	credit, round := uint64(0), l.round
+	for _, sub := range l.members {
+		credit += sub.events
+	}
+	rd := m.reading(l.stream, from, wire.MaxPayload)
+	rd.req, rd.end, rd.maxSize = l.req, to, pieceSize
+	rd.maxEvents = int(min(credit, uint64(l.group.settings.maxPending)-uint64(len(l.held))))
+	l.reading = true
+	done := false
+	rd.then = func(b wire.ResponseBody, fx []Effect) []Effect {
+		if l.round != round {
+			return fx
+		}
+		if l.reading, done = false, true; !l.group.gone {
+			fx = m.fetched(l, from, to, b, fx)
+		}
+		return m.deal(l.group, fx) // does nothing where it is at work
+	}
+	fx = m.startRead(rd, fx)
+	return done && !l.reading, fx
+}
+
+// fetched takes up what was read.
+func (m *Machine) fetched(l *consumers, from, to wire.Offset, b wire.ResponseBody, fx []Effect) []Effect {
+	switch b := b.(type) {
+	case *wire.ReadEventsReply:
+		if first, any := b.Events.First(); any && (first == from || first == l.stream.oldest) {
+			l.failures = 0
+			return m.take(l, &b.Events, fx)
+		}
+		if from >= l.stream.oldest {
+			m.readAgain(l)
+		}
+	case *wire.Error:
+		l.failures++
+		gone := b.Code == wire.DataCorrupted
+		if b.Code == wire.StorageError && l.failures >= readAttempts {
+			m.readAgain(l) // as subscriptions do
+			gone = true
+		}
+		if !gone {
+			m.readAgain(l)
+			return fx
+		}
+		l.failures = 0
+		m.passOver(l, span{from, min(m.behindDamage(l.stream, from), max(to, from+1))})
+	}
+	return fx
+}
+
+func (m *Machine) readAgain(l *consumers) {
+	m.cfg.hit(ProbeSubscriptionRetries)
+	l.retryAt = m.clock.mono + wire.Time(readRetry)
+}
+
+// passOver settles events that cannot be read.
+func (m *Machine) passOver(l *consumers, x span) {
+	v := &moves{reach: l.group.reach, missed: []miss{{x, wire.GapDamage}}}
+	if m.logMoves(l.stream, l.group, v) != nil {
+		m.readAgain(l)
+		return
+	}
+	m.cfg.hit(ProbeGroupPassedOver)
+	l.missed = l.group.lsn
+	l.dropSettled(m.log.durable)
+	if l.next >= x.from {
+		l.next = max(l.next, x.to)
+	}
+}
+
+// cutGroups has a stream's groups take up that its oldest offset has moved.
+func (m *Machine) cutGroups(s *stream) {
+	for _, g := range s.groups {
+		if l := g.live; l != nil {
+			l.missed = s.lsn
+			l.dropSettled(m.log.durable)
+			l.next = max(l.next, g.floor)
+		}
+	}
+}
+
+// dropSettled forgets the events that are settled by now, but for those that a member holds.
+func (l *consumers) dropSettled(durable seg.LSN) {
+	var list []*item
+	for _, it := range l.items { //det:order-free: sorted below
+		if it.state != itemHeld && l.group.isSettled(it.offset) {
+			list = append(list, it)
+		}
+	}
+	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.offset, b.offset) })
+	for _, it := range list {
+		l.drop(it, durable)
+	}
+}
+
+// take makes items of events that were read.
+func (m *Machine) take(l *consumers, events *wire.EventRange, fx []Effect) []Effect {
+	var fresh []*item
+	for _, chunk := range events.Chunks {
+		for len(chunk) > 0 {
+			e, rest, _ := wire.NextEvent(chunk)
+			n := len(chunk) - len(rest)
+			encoded := wire.EncodedEvent(chunk[:n:n])
+			chunk = rest
+			if it := l.items[e.Offset]; it != nil {
+				if it.state == itemReady {
+					it.event = encoded
+				}
+			} else if !l.group.isSettled(e.Offset) {
+				fresh = append(fresh, &item{offset: e.Offset, event: encoded, time: e.Timestamp})
+			}
+			if e.Offset == l.next {
+				l.next++
+			}
+		}
+	}
+	for _, it := range fresh {
+		l.items[it.offset] = it
+	}
+	if l.group.settings.order.Kind != wire.OrderNone && len(fresh) > 0 {
+		return m.findKeys(l, fresh, fx)
+	}
+	for _, it := range fresh {
+		l.offer(it, m.log.durable)
+	}
+	return fx
+}
+
+// keying is a search for the keys of events.
+type keying struct {
+	live  *consumers
+	round int
+	items []*item
+}
+
+// findKeys has a job find the keys of events.
+func (m *Machine) findKeys(l *consumers, fresh []*item, fx []Effect) []Effect {
+	events := make([]wire.EncodedEvent, len(fresh))
+	for i, it := range fresh {
+		events[i], it.state = it.event, itemBlocked
+	}
+	l.reading = true
+	id, fx := m.start("order-keys", orderJob{l.group.settings.order, events}, fx)
+	if m.keying == nil {
+		m.keying = map[JobID]keying{}
+	}
+	m.keying[id] = keying{l, l.round, fresh}
+	return fx
+}
+
+// keysFound goes on with events whose keys are known.
+func (m *Machine) keysFound(id JobID, r orderResult, fx []Effect) []Effect {
+	k := m.keying[id]
+	delete(m.keying, id)
+	l := k.live
+	if l.round != k.round || l.group.gone {
+		return fx
+	}
+	l.reading = false
+	for i, it := range k.items {
+		if l.items[it.offset] != it || l.group.isSettled(it.offset) { // it was passed over meanwhile
+			continue
+		}
+		if it.key = r.keys[i]; it.key != "" {
+			l.keys[it.key] = append(l.keys[it.key], it)
+			if len(l.keys[it.key]) > 1 {
+				it.event = nil
+				m.cfg.hit(ProbeKeyBlocked)
+				continue
+			}
+		}
+		l.offer(it, m.log.durable)
+	}
+	return m.endBatch(m.deal(l.group, fx))
+}
+
+// inOrder sorts deliveries by when they were made.
+func inOrder(list []*item) []*item {
+	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.id, b.id) })
+	return list
+}
+
+// offsets is a heap of items by offset.
+type offsets []*item
+
+func (h offsets) Len() int           { return len(h) }
+func (h offsets) Less(i, j int) bool { return h[i].offset < h[j].offset }
+func (h offsets) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *offsets) Push(x any) { *h = append(*h, x.(*item)) }
+
+// Pop implements heap.Interface.
+func (h *offsets) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return x
+}
+
+// timers is a heap of items by time.
+type timers []*item
+
+func (h timers) Len() int { return len(h) }
+func (h timers) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].offset < h[j].offset
+}
+func (h timers) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].timer, h[j].timer = i, j
+}
+
+// Push implements heap.Interface.
+func (h *timers) Push(x any) {
+	it := x.(*item)
+	it.timer = len(*h)
+	*h = append(*h, it)
+}
+
+// Pop implements heap.Interface.
+func (h *timers) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return x
+}
