@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -55,6 +56,7 @@ func active() *source {
 	var t Timing
 	t.Observe(2 * time.Millisecond)
 	s.s.Fsync = t.Load()
+	s.s.Groups = []engine.GroupStats{{Tenant: 7, Stream: "orders", Group: "billing", Lag: 5, LagSpan: 1500 * engine.Second / 1000, Parked: 2}}
 	return s
 }
 
@@ -96,6 +98,30 @@ func TestRepliesAreCountedByOperationAndCode(t *testing.T) {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no %s", want)
 		}
+	}
+}
+
+// The groups beyond a number have one set of metrics together, so that nobody can make the page grow without end.
+func TestGroupMetricsAreBounded(t *testing.T) {
+	s := active()
+	_, text := get(t, listen(t, s), "/metrics")
+	labels := `{group="billing",stream="orders",tenant="7"}`
+	for _, want := range []string{"lag_events" + labels + " 5", "lag_seconds" + labels + " 1.5", "parked" + labels + " 2"} {
+		if !strings.Contains(text, "kimberlite_group_"+want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(text, `"other"`) {
+		t.Error("there are no other groups")
+	}
+	s.s.Groups = nil
+	for i := range MaxGroups {
+		s.s.Groups = append(s.s.Groups, engine.GroupStats{Stream: "a", Group: fmt.Sprint(i)})
+	}
+	s.s.OtherGroups = engine.GroupStats{Lag: 9}
+	_, text = get(t, listen(t, s), "/metrics")
+	if !strings.Contains(text, `kimberlite_group_lag_events{group="other",stream="other",tenant="other"} 9`) {
+		t.Error("nothing is said of the others")
 	}
 }
 

@@ -2,7 +2,9 @@ package admin
 
 import (
 	"math"
+	"strconv"
 
+	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -58,6 +60,18 @@ var (
 	stalls      = desc("credit_stalls_total", "Times that a subscription had no credit for events that there were.")
 	gaps        = desc("subscription_gaps_total", "Gaps told to subscriptions: events that have expired or cannot be read.")
 	lag         = desc("subscription_lag_events", "Events that the subscription furthest behind has not been sent.")
+	deliveries  = desc("group_deliveries_total", "Deliveries of events to members of consumer groups.")
+	redelivered = desc("group_redelivered_total", "Of them, those that were not an event's first.")
+	acks        = desc("group_acks_total", "Deliveries acknowledged.")
+	parkings    = desc("group_parked_events_total", "Events parked.")
+	groupLag    = desc("group_lag_events", "Events that a consumer group has not settled.", groupLabels...)
+	groupAge    = desc("group_lag_seconds", "About the age of the oldest of them, by its event time.", groupLabels...)
+	groupHeld   = desc("group_pending", "Deliveries of a group that are not acknowledged.", groupLabels...)
+	groupOldest = desc("group_oldest_unacknowledged_seconds", "How long the oldest of them has been with its member.", groupLabels...)
+	groupParked = desc("group_parked", "Events that a group has parked.", groupLabels...)
+	groupDelays = desc("group_delayed", "Events that were given back to a group with a delay, which runs.", groupLabels...)
+	groupSize   = desc("group_members", "Members of a group.", groupLabels...)
+	groupAgain  = desc("group_redeliveries_total", "Deliveries of a group that were not an event's first.", groupLabels...)
 	packRaw     = desc("compression_raw_bytes_total", "Payloads that travelled compressed, before compression.", "codec", "direction")
 	packTravels = desc("compression_compressed_bytes_total", "The same after compression.", "codec", "direction")
 	packFrames  = desc("compression_frames_total", "Frames that travelled compressed.", "codec", "direction")
@@ -71,6 +85,12 @@ var (
 	recovery    = desc("recovery_seconds", "Duration of the last recovery.")
 	halted      = desc("halted", "1 once a write or fsync has failed and nothing is acknowledged any more.")
 )
+
+// groupLabels say which group a metric is of. All beyond the MaxGroups that lag most are one, whose labels are "other".
+var groupLabels = []string{"tenant", "stream", "group"}
+
+// MaxGroups is how many consumer groups have metrics of their own.
+const MaxGroups = 100
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("kimberlite_"+name, help, labels, nil)
@@ -143,6 +163,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(stalls, float64(e.CreditStalls))
 	count(gaps, float64(e.Gaps))
 	gauge(lag, float64(s.Lag))
+	count(deliveries, float64(e.Deliveries))
+	count(redelivered, float64(e.Redeliveries))
+	count(acks, float64(e.Acks))
+	count(parkings, float64(e.GroupParked))
+	s.perGroup(count, gauge)
 	for c := wire.LZ4; c < wire.CodecCount; c++ {
 		for direction, t := range map[string]wire.Traffic{"out": s.Packed[c], "in": s.Unpacked[c]} {
 			count(packRaw, float64(t.Raw), c.String(), direction)
@@ -159,6 +184,27 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(lsn, float64(e.Durable), "durable")
 	gauge(readOnly, float64(e.ReadOnly))
 	gauge(clockDoubt, float64(e.ClockDoubt)/1e9)
+}
+
+// perGroup emits what is shown of each consumer group.
+func (s *Snapshot) perGroup(count, gauge func(*prometheus.Desc, float64, ...string)) {
+	one := func(g *engine.GroupStats, labels ...string) {
+		gauge(groupLag, float64(g.Lag), labels...)
+		gauge(groupAge, float64(g.LagSpan)/1e9, labels...)
+		gauge(groupHeld, float64(g.Pending), labels...)
+		gauge(groupOldest, float64(g.OldestHeld)/1e9, labels...)
+		gauge(groupParked, float64(g.Parked), labels...)
+		gauge(groupDelays, float64(g.Delayed), labels...)
+		gauge(groupSize, float64(g.Members), labels...)
+		count(groupAgain, float64(g.Redelivered), labels...)
+	}
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		one(g, strconv.FormatUint(uint64(g.Tenant), 10), g.Stream, g.Group)
+	}
+	if len(s.Groups) == MaxGroups {
+		one(&s.OtherGroups, "other", "other", "other")
+	}
 }
 
 // perOperation emits what is counted by operation, for those that occurred.

@@ -28,6 +28,9 @@ type Snapshot struct {
 	OldestEvent time.Duration // age of the oldest event that can be read
 	Lag         wire.Offset   // events that the subscription furthest behind has not been sent
 
+	Groups      []engine.GroupStats // those that lag most, at most MaxGroups
+	OtherGroups engine.GroupStats   // the others, in one
+
 	Packed, Unpacked [wire.CodecCount]wire.Traffic
 
 	Requests    [ops][codes]uint64 // replies by operation and code; the last code is success

@@ -224,6 +224,7 @@ func (l *leader) snapshot() admin.Snapshot {
 	s.Fsync = l.took.Load()
 	s.Recovery = l.h.Recovery
 	s.OldestEvent = time.Duration(l.machine.OldestAge())
+	s.Groups, s.OtherGroups = l.machine.Groups(admin.MaxGroups)
 	s.Halted = l.machine.Halted() != nil
 	return s
 }
