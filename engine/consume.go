@@ -83,8 +83,16 @@ const (
 	itemDelayed                  // until the delay is over
 )
 
-// reachAhead is how far beyond what is dealt the reach is moved, so that dealing need not wait for it often.
+// reachAhead is how far beyond what is dealt the reach is moved, so that dealing need not wait for it often. Where a single
+// attempt is all that an event has, the reach ends with what is dealt: no crash shall take an attempt that was none.
 const reachAhead = 1024
+
+func (l *consumers) ahead() wire.Offset {
+	if l.group.settings.maxAttempts == 1 {
+		return 0
+	}
+	return reachAhead
+}
 
 // join makes a subscription a member.
 func (m *Machine) join(sub *subscription, g *group) *wire.Error {
@@ -255,6 +263,7 @@ func (m *Machine) membership(r *Request, id wire.SubscriptionID, ids []wire.Deli
 	case len(ids) == 0:
 		return nil, m.refuse(r, wire.InvalidRequest, 0, fx, "no delivery is named; name at least one")
 	}
+	sub.late = false
 	return sub, fx
 }
 
@@ -427,8 +436,8 @@ func (l *consumers) moved(v *moves) {
 
 // aheadOf returns how far the reach is to be in the next entry.
 func (l *consumers) aheadOf(reach wire.Offset) wire.Offset {
-	if len(l.members) > 0 && l.next+reachAhead/2 > reach {
-		return l.next + reachAhead
+	if ahead := l.ahead(); len(l.members) > 0 && l.next+ahead/2 > reach {
+		return l.next + ahead
 	}
 	return reach
 }
@@ -495,6 +504,9 @@ func (m *Machine) lapse(fx []Effect) []Effect {
 				continue
 			}
 			late = append(late, it)
+			if it.member != nil {
+				it.member.late = true
+			}
 			l.delay(it, m.clock.mono+wire.Time(groupRetry)) // unless it can be noted now
 		}
 		if len(late) > 0 {
@@ -616,21 +628,28 @@ func (l *consumers) limit() wire.Offset {
 	return l.group.floor + wire.Offset(l.group.settings.lookAhead)
 }
 
-// whoseTurn returns the next member that takes an event, or nil.
-func (m *Machine) whoseTurn(l *consumers) *subscription {
+// whoseTurn returns the next member that takes an event, or nil. One that has let a deadline pass, and was not heard of since,
+// comes after all others: it may be gone, and what it gets would wait in vain.
+func (m *Machine) whoseTurn(l *consumers) (next *subscription) {
 	for i := range l.members {
 		sub := l.members[(l.turn+i)%len(l.members)]
-		if sub.events > 0 && sub.bytes > 0 && !sub.waits && m.room(sub.to) {
-			l.starved = false
-			return sub
+		if sub.events == 0 || sub.bytes <= 0 || sub.waits || !m.room(sub.to) {
+			continue
+		}
+		if !sub.late {
+			next = sub
+			break
+		}
+		if next == nil {
+			next = sub
 		}
 	}
-	if !l.starved {
-		l.starved = true
+	if next == nil && !l.starved {
 		m.stats.CreditStalls++
 		m.cfg.hit(ProbeGroupStarved)
 	}
-	return nil
+	l.starved = next == nil
+	return next
 }
 
 // groupPush is a push of deliveries that gathers.
@@ -679,7 +698,7 @@ func (m *Machine) fetch(l *consumers, fx []Effect) (more bool, _ []Effect) {
 	}
 	end := min(s.audience.durable.Value, l.limit())
 	for i := sort.Search(len(g.settled), func(i int) bool { return g.settled[i].to > l.next }); i < len(g.settled) && g.settled[i].from <= l.next; i++ {
-		l.next = g.settled[i].to
+		l.pass(g.settled[i].to)
 	}
 	from, to := l.next, end
 	switch {
@@ -717,7 +736,7 @@ func (m *Machine) extend(l *consumers, o wire.Offset) {
 	if o < l.safe || len(l.reaches) > 0 {
 		return
 	}
-	v := &moves{reach: max(o+1, l.next) + reachAhead}
+	v := &moves{reach: max(o+1, l.next) + l.ahead()}
 	if m.logMoves(l.stream, l.group, v) == nil {
 		m.cfg.hit(ProbeGroupReach)
 		l.moved(v)
@@ -810,8 +829,18 @@ func (m *Machine) passOver(l *consumers, x span) {
 	l.missed = l.group.lsn
 	l.dropSettled(m.log.durable)
 	if l.next >= x.from {
-		l.next = max(l.next, x.to)
+		l.pass(x.to)
 	}
+}
+
+// pass moves on to an offset, over what is settled. What was parked there and is to be delivered again is read by itself.
+func (l *consumers) pass(to wire.Offset) {
+	for _, o := range l.group.again {
+		if l.next <= o && o < to {
+			l.replay = append(l.replay, o)
+		}
+	}
+	l.next = max(l.next, to)
 }
 
 // cutGroups has a stream's groups take up that its oldest offset has moved.
@@ -820,7 +849,7 @@ func (m *Machine) cutGroups(s *stream) {
 		if l := g.live; l != nil {
 			l.missed = s.lsn
 			l.dropSettled(m.log.durable)
-			l.next = max(l.next, g.floor)
+			l.pass(g.floor)
 		}
 	}
 }

@@ -146,8 +146,11 @@ func (m *Machine) sayHeld(it *item, say func(string, ...any)) {
 
 // sayCredit says what keeps members from taking events.
 func (m *Machine) sayCredit(l *consumers, say func(string, ...any)) {
-	without, choked := 0, 0
+	without, choked, late := 0, 0, 0
 	for _, sub := range l.members {
+		if sub.late {
+			late++
+		}
 		switch {
 		case sub.to.choked:
 			choked++
@@ -157,6 +160,9 @@ func (m *Machine) sayCredit(l *consumers, say func(string, ...any)) {
 	}
 	if without > 0 {
 		say("%d of %d members have no credit", without, len(l.members))
+	}
+	if late > 0 {
+		say("%d of %d members have let a deadline pass since they were last heard of, and get events only where no other takes them", late, len(l.members))
 	}
 	if choked > 0 {
 		say("%d of %d members do not take what was sent to them", choked, len(l.members))

@@ -255,7 +255,7 @@ func (v *moves) within(head wire.Offset) bool {
 
 func (g *group) apply(v *moves, r *seg.Record) {
 	if g.reach = v.reach; v.restarted {
-		g.failAll()
+		g.failAll(r.Commit)
 	}
 	if v.told {
 		g.missed = nil
@@ -275,16 +275,22 @@ func (g *group) apply(v *moves, r *seg.Record) {
 	}
 }
 
-// failAll counts a failed attempt of every event that a member may have.
-func (g *group) failAll() {
-	for o := g.floor; o < g.reach; o++ {
-		if !g.isSettled(o) {
-			g.fail(o)
-		}
-	}
+// failAll counts a failed attempt of every event that a member may have, and parks those for which it was the last.
+func (g *group) failAll(at wire.Time) {
+	var list []wire.Offset
 	for _, o := range g.again {
 		if o < min(g.floor, g.reach) {
-			g.fail(o)
+			list = append(list, o)
+		}
+	}
+	for o := g.floor; o < g.reach; o++ {
+		if !g.isSettled(o) {
+			list = append(list, o)
+		}
+	}
+	for _, o := range list {
+		if g.fail(o); g.attempts[o] >= g.settings.maxAttempts && len(g.parked) < wire.MaxParked {
+			g.park(parking{offset: o}, at)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type subscription struct {
 	req    *Request                 // its reads are made as this one, and its events travel so
 	group  *group                   // nil unless it is a member of a consumer group
 	gather *groupPush               // what is being dealt to it
+	late   bool                     // as a member, it has let a deadline pass, and was not heard of since
 	next   wire.Offset              // of the next event to push
 	broken wire.Option[wire.Offset] // from here to next, events cannot be read; said with the next push
 	events uint64                   // credit
@@ -156,6 +157,7 @@ func (m *Machine) credit(r *Request, b *wire.Credit, fx []Effect) []Effect {
 	if sub == nil {
 		return m.noSubscription(r, b.Subscription, fx)
 	}
+	sub.late = false
 	sub.grant(b.Events, b.Bytes)
 	fx = m.reply(r, &wire.CreditReply{Events: sub.events, Bytes: sub.bytes}, 0, fx)
 	return m.pump(sub, fx)
@@ -433,6 +435,7 @@ func (m *Machine) pushRead(sub *subscription, end wire.Offset, b wire.ResponseBo
 	case *wire.ReadEventsReply:
 		first, any := b.Events.First()
 		switch {
+		case any && first < sub.stream.oldest: // it has expired while it was read
 		case any && (first == sub.next || ask.FromTimestamp.Set && first > sub.next):
 			fx = m.tellBroken(sub, fx) // what is passed over behind it is older, and not damaged
 			sub.next, ask.FromTimestamp = first, wire.Option[wire.Time]{}

@@ -31,6 +31,7 @@ const (
 	Oldest      Invariant = 14 // the oldest offset never moves back
 	Pushed      Invariant = 15 // a subscription delivers every event from its offset in order, gaps only with notice
 	Credit      Invariant = 16 // pushes ≤ credits
+	Group       Invariant = 17 // an event of a group has one owner at a time, comes back from one that is gone, and never once it is acknowledged
 	Bounded     Invariant = 18 // bytes waiting for a connection are bounded
 	Deleted     Invariant = 19 // a deleted stream refuses everything, and is gone from its purge date on
 	Audit       Invariant = 20 // the audit stream is chained, and has each act once
@@ -45,7 +46,7 @@ const (
 // All lists the rules in order.
 var All = []Invariant{
 	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest,
-	Pushed, Credit, Bounded, Deleted, Audit, Taint, State, Same, Buffers, Live, Shape,
+	Pushed, Credit, Group, Bounded, Deleted, Audit, Taint, State, Same, Buffers, Live, Shape,
 }
 
 // String returns the rule's name.
@@ -56,7 +57,7 @@ var names = map[Invariant]string{
 	Refusal: "refusal", Once: "once", Linear: "linearizable", Reads: "reads", Times: "times", Bounded: "bounded", Taint: "taint",
 	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
-	Pushed: "pushed", Credit: "credit", Shape: "shape",
+	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group",
 }
 
 // Count says how often a rule was evaluated, and how often it had something to be wrong about.

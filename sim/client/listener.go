@@ -24,17 +24,11 @@ type Listener struct {
 	stopped bool
 }
 
-// listenerLink is one connection of a listener. It implements network.End.
+// listenerLink is one connection of a listener.
 type listenerLink struct {
-	sender
-	l       *Listener
-	session *wire.ClientSession
-	shape   wire.Features
-	codec   wire.Codec
-	next    uint64 // the last request's id
-	asked   map[uint64]func(wire.ResponseBody)
-	subs    []*heard
-	heard   int64
+	*caller
+	l    *Listener
+	subs []*heard
 }
 
 // heard is a subscription to a stream of the keeper.
@@ -102,8 +96,7 @@ func (l *Listener) Behind() string {
 func (l *Listener) Leave() {
 	l.stopped = true
 	if l.link != nil {
-		l.link.conn.Finish(network.Client)
-		l.link.drop()
+		l.link.leave()
 	}
 }
 
@@ -112,26 +105,26 @@ func (l *Listener) dial() {
 		return
 	}
 	l.dialing = true
-	k := &listenerLink{l: l, session: wire.NewClientSession(wire.Alone()), asked: map[uint64]func(wire.ResponseBody){}, heard: l.world.Now()}
+	k := &listenerLink{l: l, caller: newCaller(l.world, l.keeper.suite, KeeperTenant, wire.Codec(l.rand.N(wire.CodecCount)))}
+	k.pushed = k.judge
+	k.lost = func() {
+		if l.link == k {
+			l.link = nil
+		}
+	}
 	l.world.Dial(l.index, k, func(conn *network.Conn) {
 		l.dialing = false
 		if conn == nil || l.stopped {
 			return
 		}
-		k.conn, l.link = conn, k
-		k.codec = wire.Codec(l.rand.N(wire.CodecCount))
-		hello := &wire.Handshake{ClientVersion: 3, Capabilities: wire.Features{LZ4: true, Zstd: true}.Capabilities()}
-		k.ask(hello, func(wire.ResponseBody) {
-			k.shape = wire.Agree(hello)
-			k.session.SetFeatures(k.shape)
-		})
-		k.watch()
+		l.link = k
+		k.open(conn)
 	})
 }
 
 // act does something.
 func (l *Listener) act(k *listenerLink) {
-	if k.shape.Version == 0 || len(l.keeper.streams) == 0 {
+	if !k.ready() || len(l.keeper.streams) == 0 {
 		return
 	}
 	events, bytes := uint64(l.rand.Log(1, 100)), uint64(l.rand.Log(1, 1<<14))
@@ -150,8 +143,7 @@ func (l *Listener) act(k *listenerLink) {
 			}
 		})
 	default:
-		k.conn.Abort(network.Client)
-		k.drop()
+		k.abort()
 	}
 }
 
@@ -199,51 +191,8 @@ func (k *listenerLink) forget(h *heard) {
 	}
 }
 
-// ask sends a request.
-func (k *listenerLink) ask(b wire.RequestBody, done func(wire.ResponseBody)) {
-	k.next++
-	k.asked[k.next] = done
-	r := &wire.Request{ID: k.next, Tenant: KeeperTenant, Body: b}
-	if k.shape.Version > 0 {
-		r.Codec = k.codec
-	}
-	k.write(wire.AppendRequest(nil, r, k.shape))
-}
-
-// Ready implements network.End.
-func (k *listenerLink) Ready() bool { return true }
-
-// Data implements network.End.
-func (k *listenerLink) Data(p []byte) {
-	k.heard = k.l.world.Now()
-	messages, err := k.session.Feed(p, nil)
-	for _, m := range messages {
-		if k.gone || k.l.keeper.suite.Failed != nil {
-			return
-		}
-		switch m := m.(type) {
-		case *wire.Response:
-			done := k.asked[m.RequestID]
-			if done == nil && k.conn.Damaged(network.Server) {
-				continue // the server has read another id
-			}
-			if !k.l.keeper.must(check.Contract, done != nil, "a reply to request %d of the listener, which is not in flight", m.RequestID) {
-				return
-			}
-			delete(k.asked, m.RequestID)
-			done(m.Body)
-		case *wire.Push:
-			k.pushed(m.Body)
-		}
-	}
-	if err != nil { // the network damages what it carries
-		k.conn.Abort(network.Client)
-		k.drop()
-	}
-}
-
-// pushed judges a push.
-func (k *listenerLink) pushed(b wire.PushBody) {
+// judge judges a push.
+func (k *listenerLink) judge(b wire.PushBody) {
 	switch b := b.(type) {
 	case *wire.SubscriptionEvents:
 		if h := k.sub(b.Subscription, b); h != nil {
@@ -268,8 +217,6 @@ func (k *listenerLink) pushed(b wire.PushBody) {
 			k.l.keeper.must(check.Deleted, b.Code == wire.StreamDeleted, "%s was ended with %s: %s", h, b.Code, b.Message)
 			k.forget(h)
 		}
-	case *wire.PushPing:
-		k.ask(&wire.Ping{}, func(wire.ResponseBody) {})
 	}
 }
 
@@ -313,34 +260,6 @@ func (k *listenerLink) events(h *heard, b *wire.SubscriptionEvents) {
 // String names the subscription in a failure.
 func (h *heard) String() string {
 	return fmt.Sprintf("subscription %d to stream %d, which is due event %d,", h.id, h.x.id, h.next)
-}
-
-// Hangup implements network.End.
-func (k *listenerLink) Hangup() { k.drop() }
-
-func (k *listenerLink) drop() {
-	if k.gone {
-		return
-	}
-	k.gone = true
-	if k.l.link == k {
-		k.l.link = nil
-	}
-}
-
-// watch hangs up on a server that does not answer.
-func (k *listenerLink) watch() {
-	k.l.world.After(patience/3, func() {
-		if k.gone {
-			return
-		}
-		if k.l.world.Now()-k.heard > patience && len(k.asked) > 0 {
-			k.conn.Abort(network.Client)
-			k.drop()
-			return
-		}
-		k.watch()
-	})
 }
 
 // Emitted judges events that the server pushes now: nothing of a stream that the keeper was told is deleted, and nothing

@@ -37,6 +37,7 @@ type Config struct {
 	Share          int   `json:"share"`
 
 	Keeper        int   `json:"keeper,omitempty"`          // operations of the client that lets streams live
+	Crew          int   `json:"crew,omitempty"`            // operations of the foreman of consumer groups
 	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds
 	Grain         int64 `json:"grain,omitempty"`           // how finely retention sees the clock, in nanoseconds
 	KeysPerStream int   `json:"keys_per_stream,omitempty"` // idempotency keys

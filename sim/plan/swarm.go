@@ -16,6 +16,7 @@ func Draw(seed uint64, ops int) *Plan {
 	p.Config = drawConfig(source.Stream("swarm.config"))
 	p.Config.drawKeeper(source.Stream("swarm.keeper"), ops)
 	p.Config.drawSealing(source.Stream("swarm.sealing"))
+	p.Config.drawCrew(source.Stream("swarm.crew"), ops)
 	p.Clients = drawClients(source.Stream("swarm.clients"), &p.Config)
 	p.Ops = drawOps(source.Stream("swarm.ops"), p, ops)
 	return p
@@ -67,6 +68,13 @@ func (c *Config) drawKeeper(r *rng.Rand, ops int) {
 	c.KeysPerStream, c.Keys, c.KeyAge = 1+r.N(8), 1+r.N(20), r.Log(1_000_000_000, 300_000_000_000)
 	if r.N(4) > 0 {
 		c.Keeper = int(r.Log(10, int64(max(ops/4, 20))))
+	}
+}
+
+// drawCrew draws how much happens to consumer groups.
+func (c *Config) drawCrew(r *rng.Rand, ops int) {
+	if r.Coin() {
+		c.Crew = int(r.Log(50, int64(max(ops/2, 100))))
 	}
 }
 
@@ -196,7 +204,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d day=%dms keys=%d/%d", c.Keeper, c.Day/1_000_000, c.KeysPerStream, c.Keys)
+	fmt.Fprintf(&b, " keeper=%d crew=%d day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)

@@ -162,6 +162,8 @@ func (w *World) truncated(r *engine.Report) {
 			}
 			w.excuse(b.records, true)
 			w.keeper.Leave() // what is lost with the log nobody can keep
+			w.crew.Leave()
+			w.groups.Leave()
 		}
 		whole = whole || (b.synced && !hit)
 	}
@@ -196,6 +198,7 @@ func (w *World) elsewhere(i int) bool {
 // hole checks entries that recovery reports as lost: the disk must have lost them.
 func (w *World) hole(hole engine.Hole) {
 	w.suite.Holes = true
+	w.groups.Leave()
 	w.suite.Saw(check.State, true)
 	var lost []record
 	for lsn := hole.First; lsn <= hole.Last; lsn++ {

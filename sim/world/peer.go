@@ -45,6 +45,7 @@ func (p *peer) Data(b []byte) {
 	s.w.bytes += uint64(len(b))
 	requests, err := p.session.Feed(b, nil)
 	for _, r := range requests {
+		s.w.groups.Received(uint64(p.id), r)
 		if b, ok := r.Body.(*wire.Subscribe); ok {
 			p.asked[r.ID] = b.Stream
 		}
@@ -101,6 +102,7 @@ func (p *peer) Hangup() {
 func (p *peer) closed() {
 	p.gone = true
 	delete(p.s.peers, p.id)
+	p.s.w.groups.Closed(uint64(p.id))
 	p.s.loop.Closed(p.s.now(), p.id)
 	p.s.wake()
 }

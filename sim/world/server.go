@@ -54,6 +54,7 @@ func (w *World) boot() {
 	w.lives++
 	s := &server{w: w, number: w.lives, clock: w.clock, tasks: map[engine.JobID]*task{}, peers: map[engine.ConnID]*peer{}, listened: map[wire.SubscriptionID]wire.StreamID{}}
 	s.clock.boot = w.now
+	w.groups.Crashed()
 	s.fs = w.disk.files()
 	w.server = s
 	w.note("boot", uint64(s.number), 0, 0)
@@ -266,6 +267,7 @@ func (s *server) Send(r *engine.Reply, took wire.Span) {
 	if b, ok := r.Msg.Body.(*wire.SubscribeReply); ok {
 		s.listened[b.Subscription] = p.asked[r.Msg.RequestID]
 	}
+	s.w.groups.Replied(uint64(r.Conn), &r.Msg, s.now().Mono)
 	p.send(&r.Msg)
 	s.strike(s.w.at.reply)
 }
@@ -281,6 +283,12 @@ func (s *server) Push(e *engine.Push) {
 		if first, some := b.Events.First(); some {
 			s.w.keeper.Emitted(s.listened[b.Subscription], first)
 		}
+	}
+	switch b := e.Msg.Body.(type) {
+	case *wire.GroupEvents:
+		s.w.groups.Delivered(uint64(e.Conn), b, s.now().Mono, func(id wire.StreamID) wire.Offset { return s.w.history.heads[id] })
+	case *wire.Gap:
+		s.w.groups.Told(b)
 	}
 	p.send(&e.Msg)
 	s.strike(s.w.at.reply)
@@ -304,6 +312,7 @@ func (s *server) Disconnect(id engine.ConnID, why loop.Reason) {
 	if s.doom != "" || p == nil {
 		return
 	}
+	s.w.groups.Ended()
 	s.w.note("disconnect", uint64(id), uint64(len(why)), 0)
 	p.finish(why)
 }

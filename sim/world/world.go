@@ -43,6 +43,8 @@ type World struct {
 	clients    []*client.Client
 	keeper     *client.Keeper
 	listener   *client.Listener
+	crew       *client.Crew
+	groups     *check.Groups
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -108,6 +110,8 @@ func New(p *plan.Plan) *World {
 	}
 	w.suite.Now = w.Now
 	w.suite.Damaged = w.damaged
+	w.groups = check.NewGroups(w.suite)
+	w.groups.Damaged = func() bool { return len(w.disk.disk.Ledger()) > 0 }
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
 	w.suite.Faulty = w.disk.faulty
@@ -131,6 +135,7 @@ func (w *World) populate() {
 	}
 	w.keeper = client.NewKeeper(w, w.suite, w.source, len(w.clients), &w.plan.Config)
 	w.listener = client.NewListener(w, w.keeper, w.source, len(w.clients)+1)
+	w.crew = client.NewCrew(w, w.suite, w.source, len(w.clients)+2, w.plan.Config.Crew)
 }
 
 // Limits of the phases, in simulated nanoseconds.
@@ -152,6 +157,7 @@ func (w *World) Run() {
 		w.after(w.net.Latency(), w.keeper.Pump)
 		w.after(w.net.Latency(), w.listener.Pump)
 	}
+	w.after(w.net.Latency(), w.crew.Pump)
 	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
 		if !ok {
@@ -183,9 +189,10 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() {
+		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() {
 			w.keeper.Leave()
 			w.listener.Leave()
+			w.crew.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
 			w.late("operations")
@@ -219,6 +226,9 @@ func (w *World) late(what string) {
 	if h := w.listener.Behind(); h != "" {
 		behind = append(behind, h)
 	}
+	if g := w.crew.Behind(); g != "" {
+		behind = append(behind, g)
+	}
 	state := "down"
 	if s := w.server; s != nil && s.opened {
 		state = fmt.Sprintf("up, idle %t, full %t", s.m.Idle(), s.m.Full())
@@ -247,6 +257,7 @@ func (w *World) heal() {
 	w.in.Heal()
 	w.keeper.Finish()
 	w.listener.Finish()
+	w.crew.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
