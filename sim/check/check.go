@@ -66,12 +66,22 @@ type Count struct{ Evaluated, Real int }
 // Failure is a broken rule.
 type Failure struct {
 	Rule Invariant
+	Part string // of a rule that has several
 	Text string
 	Time int64
 }
 
 // Error says which rule is broken and how.
-func (f *Failure) Error() string { return fmt.Sprintf("%d %s: %s", int(f.Rule), f.Rule, f.Text) }
+func (f *Failure) Error() string { return fmt.Sprintf("%s: %s", f.Name(), f.Text) }
+
+// Name returns the rule's number and name, and that of its part.
+func (f *Failure) Name() string {
+	name := fmt.Sprintf("%d %s", int(f.Rule), f.Rule)
+	if f.Part != "" {
+		name += "-" + f.Part
+	}
+	return name
+}
 
 // Suite is all rules over one run.
 type Suite struct {
@@ -120,9 +130,14 @@ func (s *Suite) Fail(i Invariant, format string, args ...any) {
 
 // must counts a real evaluation and fails unless ok.
 func (s *Suite) must(i Invariant, ok bool, format string, args ...any) bool {
+	return s.mustPart(i, "", ok, format, args...)
+}
+
+func (s *Suite) mustPart(i Invariant, part string, ok bool, format string, args ...any) bool {
 	s.Saw(i, true)
-	if !ok {
+	if !ok && s.Failed == nil {
 		s.Fail(i, format, args...)
+		s.Failed.Part = part
 	}
 	return ok
 }

@@ -313,10 +313,10 @@ func (x *Groups) Replied(conn uint64, r *wire.Response, now wire.Time) {
 	switch ask := a.body.(type) {
 	case *wire.Subscribe:
 		if b, ok := r.Body.(*wire.SubscribeReply); ok {
-			x.must(x.members[b.Subscription] == nil, "subscription %d is given twice", b.Subscription)
+			x.must("told", x.members[b.Subscription] == nil, "subscription %d is given twice", b.Subscription)
 			x.members[b.Subscription] = &member{conn: conn, id: b.Subscription, group: a.group, events: ask.CreditEvents, bytes: int64(ask.CreditBytes),
 				gone: x.ending[a.group.name.stream]}
-			x.must(!a.group.dead || a.group.epoch != a.epoch, "%s has a new member, and was deleted before", a.group)
+			x.must("ended", !a.group.dead || a.group.epoch != a.epoch, "%s has a new member, and was deleted before", a.group)
 		}
 	case *wire.Ack:
 		x.acked(a, ask, r.Body)
@@ -332,7 +332,7 @@ func (x *Groups) Replied(conn uint64, r *wire.Response, now wire.Time) {
 		}
 	case *wire.CreateGroup:
 		if b, ok := r.Body.(*wire.CreateGroupReply); ok {
-			x.must(!a.group.there, "%s is made, and is there", a.group)
+			x.must("told", !a.group.there, "%s is made, and is there", a.group)
 			g := a.group
 			g.begin(b.Floor)
 			g.ends = x.ends
@@ -407,7 +407,7 @@ func (x *Groups) acked(a *asked, ask *wire.Ack, body wire.ResponseBody) {
 		return
 	}
 	if ask.Cumulative {
-		x.must(int(b.Acked) <= len(a.named), "%d deliveries are acknowledged up to %v, and %d may have been held", b.Acked, ask.Deliveries, len(a.named))
+		x.must("stale", int(b.Acked) <= len(a.named), "%d deliveries are acknowledged up to %v, and %d may have been held", b.Acked, ask.Deliveries, len(a.named))
 		all := int(b.Acked) == len(a.named)
 		x.settle(a, nil, nil, 0, nil)
 		for _, d := range a.named {
@@ -417,7 +417,7 @@ func (x *Groups) acked(a *asked, ask *wire.Ack, body wire.ResponseBody) {
 		}
 		return
 	}
-	x.must(int(b.Acked)+len(b.Stale) >= 1 && b.Acked > 0, "an acknowledgement of %d deliveries is answered with success", b.Acked)
+	x.must("stale", int(b.Acked)+len(b.Stale) >= 1 && b.Acked > 0, "an acknowledgement of %d deliveries is answered with success", b.Acked)
 	x.settle(a, ask.Deliveries, b.Stale, 0, func(d *delivery) { x.confirm(a, d) })
 }
 
@@ -438,7 +438,7 @@ func (x *Groups) settle(a *asked, ids, stale []wire.DeliveryID, now wire.Time, h
 		}
 		if slices.Contains(stale, d.id) {
 			sure := !d.over && d.requests == 0 && !d.recalled && !d.member.gone && now > 0 && now < d.deadline
-			x.must(!sure, "delivery %d of event %d is said to be stale, and subscription %d holds it", d.id, d.offset, d.member.id)
+			x.must("stale", !sure, "delivery %d of event %d is said to be stale, and subscription %d holds it", d.id, d.offset, d.member.id)
 		}
 	}
 	for _, id := range ids {
@@ -446,8 +446,8 @@ func (x *Groups) settle(a *asked, ids, stale []wire.DeliveryID, now wire.Time, h
 			continue
 		}
 		i := slices.IndexFunc(a.named, func(d *delivery) bool { return d.id == id })
-		if x.must(i >= 0, "delivery %d takes part in a %T, and is not held by who has asked", id, a.body) {
-			x.must(!a.named[i].over || a.epoch != a.group.epoch, "delivery %d takes part in a %T, and was over", id, a.body)
+		if x.must("stale", i >= 0, "delivery %d takes part in a %T, and is not held by who has asked", id, a.body) {
+			x.must("stale", !a.named[i].over || a.epoch != a.group.epoch, "delivery %d takes part in a %T, and was over", id, a.body)
 			held(a.named[i])
 			if a.named[i].over {
 				delete(a.group.held, id)
@@ -467,7 +467,7 @@ func (x *Groups) parked(a *asked, ask *wire.Parked, b *wire.ParkedReply) {
 		if a.epoch != g.epoch || e == nil || ask.Action != wire.ParkedList {
 			continue
 		}
-		x.must(!e.acked, "%s: event %d is parked, and was acknowledged", g, p.Offset)
+		x.must("settled", !e.acked, "%s: event %d is parked, and was acknowledged", g, p.Offset)
 	}
 }
 
@@ -477,9 +477,9 @@ func (x *Groups) described(a *asked, d *wire.GroupDescription) {
 	if a.epoch != g.epoch || !g.there {
 		return
 	}
-	x.must(d.Floor >= g.told, "%s: the floor is %d, and was %d", g, d.Floor, g.told)
+	x.must("floor", d.Floor >= g.told, "%s: the floor is %d, and was %d", g, d.Floor, g.told)
 	if g.told = max(g.told, d.Floor); g.known && !x.passes(g.name.stream) {
-		x.must(d.Floor <= g.floor(d.Floor), "%s: the floor is %d, and event %d is not settled", g, d.Floor, g.floor(d.Floor))
+		x.must("floor", d.Floor <= g.floor(d.Floor), "%s: the floor is %d, and event %d is not settled", g, d.Floor, g.floor(d.Floor))
 	}
 }
 
@@ -487,7 +487,7 @@ func (x *Groups) described(a *asked, d *wire.GroupDescription) {
 func (x *Groups) explained(a *asked, b *wire.ExplainReply) {
 	for _, h := range b.Held {
 		m := x.members[h.Subscription]
-		x.must(h.Subscription == 0 || m != nil && !m.closed, "%s: event %d is said to be with subscription %d, which has ended", a.group, h.Offset, h.Subscription)
+		x.must("owner", h.Subscription == 0 || m != nil && !m.closed, "%s: event %d is said to be with subscription %d, which has ended", a.group, h.Offset, h.Subscription)
 	}
 }
 
@@ -519,7 +519,7 @@ func (x *Groups) passes(stream wire.StreamID) bool { return x.expire[stream] || 
 // Told notes that a member was told of events that are passed over.
 func (x *Groups) Told(gap *wire.Gap) {
 	if m := x.members[gap.Subscription]; m != nil && !x.off {
-		x.must(x.passes(m.group.name.stream), "%s passes over events %d to %d, and nothing has expired or is damaged", m.group, gap.From, gap.To)
+		x.must("told", x.passes(m.group.name.stream), "%s passes over events %d to %d, and nothing has expired or is damaged", m.group, gap.From, gap.To)
 		for o := gap.From; o < gap.To; o++ {
 			m.group.event(o).missed = true
 		}
@@ -532,10 +532,10 @@ func (x *Groups) Delivered(conn uint64, b *wire.GroupEvents, now wire.Time, dura
 		return
 	}
 	m := x.member(conn, b.Subscription)
-	if !x.must(m != nil, "deliveries to subscription %d, which connection %d does not have", b.Subscription, conn) {
+	if !x.must("told", m != nil, "deliveries to subscription %d, which connection %d does not have", b.Subscription, conn) {
 		return
 	}
-	x.must(len(b.Deliveries) > 0, "a push without deliveries")
+	x.must("told", len(b.Deliveries) > 0, "a push without deliveries")
 	for i := range b.Deliveries {
 		d := &b.Deliveries[i]
 		e := d.Event.Decode()
@@ -545,26 +545,26 @@ func (x *Groups) Delivered(conn uint64, b *wire.GroupEvents, now wire.Time, dura
 		x.suite.must(Credit, m.events > 0 && m.bytes > 0, "event %d is delivered with credit for %d events and %d bytes", e.Offset, m.events, m.bytes)
 		m.events--
 		m.bytes -= int64(len(d.Event))
-		x.must(d.ID > m.last, "delivery %d follows %d", d.ID, m.last)
+		x.must("told", d.ID > m.last, "delivery %d follows %d", d.ID, m.last)
 		m.last = d.ID
-		x.must(e.Offset < durable(m.group.name.stream), "event %d is delivered before it is on stable storage", e.Offset)
-		x.must(!x.streams[m.group.name.stream], "event %d is delivered, and its stream is deleted", e.Offset)
+		x.must("durable", e.Offset < durable(m.group.name.stream), "event %d is delivered before it is on stable storage", e.Offset)
+		x.must("ended", !x.streams[m.group.name.stream], "event %d is delivered, and its stream is deleted", e.Offset)
 		x.deliver(m, d, &e, now)
 	}
 }
 
 func (x *Groups) deliver(m *member, d *wire.Delivery, e *wire.Event, now wire.Time) {
 	g := m.group
-	x.must(!slices.Equal(g.paused, []bool{true}), "%s is paused, and delivers event %d", g, e.Offset)
-	x.must(!g.dead, "%s is deleted, and delivers event %d", g, e.Offset)
+	x.must("ended", !slices.Equal(g.paused, []bool{true}), "%s is paused, and delivers event %d", g, e.Offset)
+	x.must("ended", !g.dead, "%s is deleted, and delivers event %d", g, e.Offset)
 	was := g.event(e.Offset)
-	x.must(!was.acked, "%s delivers event %d again, which was acknowledged", g, e.Offset)
+	x.must("settled", !was.acked, "%s delivers event %d again, which was acknowledged", g, e.Offset)
 	exact := was.attempt > 0 && was.life == x.life && was.ends == x.ends && !was.loose
 	first := was.attempt == 0 && g.exact && g.crashes == 0 && g.ends == x.ends && !was.loose
-	x.must(d.Attempt > was.attempt && !(exact && d.Attempt != was.attempt+1) && !(first && d.Attempt != 1),
+	x.must("attempt", d.Attempt > was.attempt && !(exact && d.Attempt != was.attempt+1) && !(first && d.Attempt != 1),
 		"%s delivers event %d as attempt %d after %d (life %d, now %d, loose %t)", g, e.Offset, d.Attempt, was.attempt, was.life, x.life, was.loose)
 	if g.there && g.most > 0 && len(g.alts) == 1 {
-		x.must(d.Attempt <= g.most, "%s delivers event %d as attempt %d of at most %d", g, e.Offset, d.Attempt, g.most)
+		x.must("attempt", d.Attempt <= g.most, "%s delivers event %d as attempt %d of at most %d", g, e.Offset, d.Attempt, g.most)
 	}
 	was.attempt, was.life, was.ends, was.loose = d.Attempt, x.life, x.ends, g.unsure
 	if g.unsure { // attempts may begin anew
@@ -575,7 +575,7 @@ func (x *Groups) deliver(m *member, d *wire.Delivery, e *wire.Event, now wire.Ti
 	for _, h := range g.held { //det:order-free: a count, and a failure that is the same whichever comes first
 		sure := !h.over && !h.recalled && h.requests == 0 && !h.member.gone && now < h.deadline
 		if h.offset == e.Offset {
-			if !x.must(!sure, "%s delivers event %d to subscription %d, and %d holds it", g, e.Offset, m.id, h.member.id) {
+			if !x.must("owner", !sure, "%s delivers event %d to subscription %d, and %d holds it", g, e.Offset, m.id, h.member.id) {
 				return
 			}
 			h.over = true
@@ -586,7 +586,7 @@ func (x *Groups) deliver(m *member, d *wire.Delivery, e *wire.Event, now wire.Ti
 			surely++
 		}
 		if sure && was.key != "" && g.event(h.offset).key == was.key {
-			x.must(false, "%s delivers event %d, and event %d of its key is with subscription %d", g, e.Offset, h.offset, h.member.id)
+			x.must("order", false, "%s delivers event %d, and event %d of its key is with subscription %d", g, e.Offset, h.offset, h.member.id)
 		}
 	}
 	x.limits(g, e.Offset, surely)
@@ -615,9 +615,9 @@ func (x *Groups) limits(g *group, o wire.Offset, surely int) {
 	if len(g.alts) == 0 {
 		return
 	}
-	x.must(surely < int(pending), "%s has %d deliveries that are not acknowledged, of at most %d, and makes another", g, surely, pending)
+	x.must("limit", surely < int(pending), "%s has %d deliveries that are not acknowledged, of at most %d, and makes another", g, surely, pending)
 	if g.known && !x.passes(g.name.stream) {
-		x.must(o < g.floor(o)+wire.Offset(ahead), "%s delivers event %d, more than %d from the floor, at most %d", g, o, ahead, g.floor(o))
+		x.must("limit", o < g.floor(o)+wire.Offset(ahead), "%s delivers event %d, more than %d from the floor, at most %d", g, o, ahead, g.floor(o))
 	}
 }
 
@@ -628,7 +628,7 @@ func (x *Groups) inOrder(g *group, e *event, o wire.Offset) {
 	}
 	for before := g.start; before < o; before++ {
 		if was := g.events[before]; was != nil && was.key == e.key && !g.maySettle(before) {
-			x.must(false, "%s delivers event %d before event %d of its key is settled", g, o, before)
+			x.must("order", false, "%s delivers event %d before event %d of its key is settled", g, o, before)
 		}
 	}
 }
@@ -655,6 +655,7 @@ func (g *group) String() string {
 	return fmt.Sprintf("group %s of stream %d", g.name.name, g.name.stream)
 }
 
-func (x *Groups) must(ok bool, format string, args ...any) bool {
-	return x.suite.must(Group, ok, format, args...)
+// must counts an evaluation of a part of the rule.
+func (x *Groups) must(part string, ok bool, format string, args ...any) bool {
+	return x.suite.mustPart(Group, part, ok, format, args...)
 }

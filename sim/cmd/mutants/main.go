@@ -2,8 +2,8 @@
 // lines of engine or wire; it is applied to a copy of the repository, and up to 500 seeds are run against it. A patch
 // whose name begins with harmless- must survive, every other must be found.
 //
-// The table credits each mutant to one rule that found it, with the first seed at which it did, such that no rule has to
-// be credited with more than two. A rule that nobody needs would otherwise hide behind a quicker one.
+// The table credits each mutant to one rule that found it, or to one part of a rule that has several, with the first seed at
+// which it did, such that no rule has to be credited with more than two. A rule that nobody needs would otherwise hide behind a quicker one.
 //
 // Exit codes: 0 as it should be, 1 not, 2 usage.
 package main
@@ -190,7 +190,7 @@ func command(dir, name string, args ...string) ([]byte, error) {
 	return c.CombinedOutput()
 }
 
-var failure = regexp.MustCompile(`(?m)^FAIL (\d+ [a-z]+) seed (0x[0-9a-f]+)`)
+var failure = regexp.MustCompile(`(?m)^FAIL (\d+ [a-z-]+) seed (0x[0-9a-f]+)`)
 
 // enough is how many failed runs of one mutant are looked at.
 const enough = 24

@@ -38,7 +38,7 @@ func (o *options) many(base uint64) int {
 			fmt.Printf("%#x %016x %x\n", p.Seed, r.Trace.Hash, r.State[:8])
 		}
 		if r.Failure != nil && o.failures > 1 {
-			fmt.Printf("FAIL %d %s seed %#x\n", int(r.Failure.Rule), r.Failure.Rule, p.Seed)
+			fmt.Printf("FAIL %s seed %#x\n", r.Failure.Name(), p.Seed)
 			if failures++; failures == o.failures {
 				return exitCorrect
 			}
