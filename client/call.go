@@ -14,10 +14,11 @@ type call struct {
 	c      *Client
 	op     wire.Op
 	tenant TenantID
-	again  wire.RequestBody // to send it again although it was sent; nil where that could do it twice
-	bound  bool             // it means something only on the link that it was made for
-	sub    *subscription    // it begins
-	keyed  bool             // the server knows it again, so that it may be sent again although it changes something
+	again  wire.RequestBody               // to send it again although it was sent; nil where that could do it twice
+	bound  bool                           // it means something only on the link that it was made for
+	sub    *subscription                  // it begins
+	then   func(wire.ResponseBody, error) // is called with the outcome; nil for calls that somebody waits for
+	keyed  bool                           // the server knows it again, so that it may be sent again although it changes something
 
 	// Guarded by Client.mu.
 	id    uint64
@@ -44,6 +45,9 @@ const (
 // finish ends a call. It must be called once.
 func (k *call) finish(reply wire.ResponseBody, err error) {
 	k.reply, k.err = reply, err
+	if k.then != nil {
+		k.then(k.outcome())
+	}
 	if k.state.Swap(finished) == awaited {
 		close(k.ready)
 	}
@@ -60,6 +64,11 @@ func (k *call) wait(ctx context.Context) (wire.ResponseBody, error) {
 			}
 		}
 	}
+	return k.outcome()
+}
+
+// outcome returns what a call has ended with.
+func (k *call) outcome() (wire.ResponseBody, error) {
 	if e, ok := k.reply.(*wire.Error); ok {
 		return nil, answered(e)
 	}

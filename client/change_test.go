@@ -15,7 +15,7 @@ import (
 
 var day = time.Unix(1_700_000_000, 1)
 
-// changes are the methods that change a stream or the clock, with what they send and are answered.
+// changes are the methods that change a stream, a group or the clock, with what they send and are answered.
 var changes = map[string]struct {
 	do    func(ctx context.Context, c *client.Client) error
 	sent  wire.RequestBody
@@ -84,6 +84,93 @@ var changes = map[string]struct {
 			return err
 		},
 		&wire.ConfirmClock{Wall: wire.Time(day.UnixNano())}, &wire.ConfirmClockReply{Now: wire.Time(day.UnixNano())},
+	},
+	"create group": {
+		func(ctx context.Context, c *client.Client) error {
+			floor, err := c.CreateGroup(ctx, 7, "g")
+			if err == nil && floor != 3 {
+				return errors.New("the reply is lost")
+			}
+			return err
+		},
+		&wire.CreateGroup{Stream: 7, Name: "g"}, &wire.CreateGroupReply{Floor: 3},
+	},
+	"create group with settings": {
+		func(ctx context.Context, c *client.Client) error {
+			_, err := c.CreateGroup(ctx, 7, "g", client.FromOffset(client.End), client.FromTime(day), client.AckDeadline(time.Second),
+				client.MaxAttempts(2), client.MaxAckPending(3), client.LookAhead(4), client.OrderByJSON("/a"))
+			return err
+		},
+		&wire.CreateGroup{
+			Stream: 7, Name: "g", FromOffset: wire.EndOffset, FromTimestamp: wire.Some(wire.Time(day.UnixNano())),
+			Settings: wire.GroupSettings{
+				AckDeadline: wire.Some(uint32(1000)), MaxAttempts: wire.Some(uint32(2)), MaxAckPending: wire.Some(uint32(3)),
+				LookAhead: wire.Some(uint32(4)), Order: wire.Some(wire.OrderKey{Kind: wire.OrderJSON, Path: "/a"}),
+			},
+		},
+		&wire.CreateGroupReply{},
+	},
+	"set group": {
+		func(ctx context.Context, c *client.Client) error {
+			return c.SetGroup(ctx, 7, "g", client.AckDeadline(-1), client.OrderByPrefix(8))
+		},
+		&wire.UpdateGroup{Stream: 7, Name: "g", Settings: wire.GroupSettings{
+			AckDeadline: wire.Some(uint32(0)), Order: wire.Some(wire.OrderKey{Kind: wire.OrderPrefix, Bytes: 8}),
+		}},
+		&wire.UpdateGroupReply{},
+	},
+	"set group to no order": {
+		func(ctx context.Context, c *client.Client) error { return c.SetGroup(ctx, 7, "g", client.Unordered()) },
+		&wire.UpdateGroup{Stream: 7, Name: "g", Settings: wire.GroupSettings{Order: wire.Some(wire.OrderKey{})}}, &wire.UpdateGroupReply{},
+	},
+	"pause group": {
+		func(ctx context.Context, c *client.Client) error { return c.PauseGroup(ctx, 7, "g") },
+		&wire.UpdateGroup{Stream: 7, Name: "g", Paused: wire.Some(true)}, &wire.UpdateGroupReply{},
+	},
+	"resume group": {
+		func(ctx context.Context, c *client.Client) error { return c.ResumeGroup(ctx, 7, "g") },
+		&wire.UpdateGroup{Stream: 7, Name: "g", Paused: wire.Some(false)}, &wire.UpdateGroupReply{},
+	},
+	"seek group": {
+		func(ctx context.Context, c *client.Client) error {
+			floor, err := c.SeekGroup(ctx, 7, "g", 0)
+			if err == nil && floor != 3 {
+				return errors.New("the reply is lost")
+			}
+			return err
+		},
+		&wire.UpdateGroup{Stream: 7, Name: "g", SeekOffset: wire.Some(wire.Offset(0))}, &wire.UpdateGroupReply{Floor: 3},
+	},
+	"seek group to a time": {
+		func(ctx context.Context, c *client.Client) error {
+			_, err := c.SeekGroupTime(ctx, 7, "g", day)
+			return err
+		},
+		&wire.UpdateGroup{Stream: 7, Name: "g", SeekTimestamp: wire.Some(wire.Time(day.UnixNano()))}, &wire.UpdateGroupReply{},
+	},
+	"delete group": {
+		func(ctx context.Context, c *client.Client) error { return c.DeleteGroup(ctx, 7, "g") },
+		&wire.DeleteGroup{Stream: 7, Name: "g"}, &wire.DeleteGroupReply{},
+	},
+	"replay all": {
+		func(ctx context.Context, c *client.Client) error {
+			n, err := c.ReplayParked(ctx, 7, "g")
+			if err == nil && n != 5 {
+				return errors.New("the reply is lost")
+			}
+			return err
+		},
+		&wire.Parked{Stream: 7, Name: "g", Action: wire.ParkedReplay}, &wire.ParkedReply{Changed: 5},
+	},
+	"drop some": {
+		func(ctx context.Context, c *client.Client) error {
+			n, err := c.DropParked(ctx, 7, "g", 4, 2)
+			if err == nil && n != 2 {
+				return errors.New("the reply is lost")
+			}
+			return err
+		},
+		&wire.Parked{Stream: 7, Name: "g", Action: wire.ParkedDrop, Offsets: []wire.Offset{4, 2}}, &wire.ParkedReply{Changed: 2},
 	},
 }
 

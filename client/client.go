@@ -95,7 +95,7 @@ func (c *Client) do(ctx context.Context, body wire.RequestBody) (wire.ResponseBo
 // start makes a request. The body must not be changed until it is answered.
 func (c *Client) start(ctx context.Context, tenant TenantID, body wire.RequestBody) *call {
 	k := &call{c: c, op: body.Op()}
-	if repeatable(k.op) {
+	if repeatable(body) {
 		k.again = body
 	}
 	if err := c.admit(ctx); err != nil {
@@ -108,11 +108,13 @@ func (c *Client) start(ctx context.Context, tenant TenantID, body wire.RequestBo
 
 // repeatable reports whether a request may be sent again when it is not known whether it was carried out. One that
 // changes something may not: it could undo what somebody else has done in between.
-func repeatable(op wire.Op) bool {
-	switch op {
-	case wire.OpReadEvents, wire.OpListStreams, wire.OpStreamInfo, wire.OpListTenants, wire.OpVerifyAudit, wire.OpClock,
-		wire.OpPing, wire.OpSync, wire.OpCreateTenant:
+func repeatable(body wire.RequestBody) bool {
+	switch b := body.(type) {
+	case *wire.ReadEvents, *wire.ListStreams, *wire.StreamInfo, *wire.ListTenants, *wire.VerifyAudit, *wire.Clock,
+		*wire.ListGroups, *wire.GroupInfo, *wire.Explain, *wire.Ping, *wire.Sync, *wire.CreateTenant:
 		return true
+	case *wire.Parked:
+		return b.Action == wire.ParkedList
 	}
 	return false
 }

@@ -148,10 +148,10 @@ func (c *Client) fate(k *call, l *link) error {
 	broken := fmt.Errorf("connection to %s: %w", c.addr, l.err)
 	over := c.closed || sent && errors.Is(l.err, ErrProtocol)
 	switch {
-	case k.bound:
-		return broken
 	case k.doubt && (over || !k.keyed):
 		return k.unknown(broken)
+	case k.bound:
+		return broken
 	case c.closed:
 		return ErrClosed
 	case k.left || over:

@@ -41,6 +41,9 @@ var (
 	ErrStreamDeleted        error = &Error{Code: wire.StreamDeleted}
 	ErrOffsetMismatch       error = &Error{Code: wire.OffsetMismatch}
 	ErrHeld                 error = &Error{Code: wire.Held}
+	ErrGroupNotFound        error = &Error{Code: wire.GroupNotFound}
+	ErrGroupExists          error = &Error{Code: wire.GroupAlreadyExists}
+	ErrStaleDelivery        error = &Error{Code: wire.StaleDelivery} // it is not held any more; also where its connection broke
 	ErrStorageFull          error = &Error{Code: wire.StorageFull}
 	ErrDataCorrupted        error = &Error{Code: wire.DataCorrupted} // also what fails verification here
 )
@@ -81,6 +84,10 @@ func (k *call) unknown(cause error) error {
 		advice = "read the stream's head to find out, or append with an expected offset or a key"
 	case k.op == wire.OpCreateStream:
 		advice = "look the stream up by its name to find out"
+	case k.op == wire.OpAck || k.op == wire.OpNack:
+		advice = "if it has not, the event is delivered again"
+	case k.op >= wire.OpCreateGroup && k.op <= wire.OpParked:
+		advice = "ask for the group's description to find out"
 	case k.op == wire.OpConfirmClock:
 		advice = "ask for the clock to find out"
 	}

@@ -344,3 +344,134 @@ func ExampleClient_Subscribe() {
 	// caught up at 2
 	// 2 last
 }
+
+// Share a stream's events among the members of a group. What is not acknowledged, here since it fails, comes again.
+func ExampleClient_Consume() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	orders, err := c.CreateStream(ctx, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Append(ctx, orders, [][]byte{[]byte("one"), []byte("two"), []byte("three")}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.CreateGroup(ctx, orders, "mailer"); err != nil {
+		log.Fatal(err)
+	}
+
+	for d, err := range c.Consume(ctx, orders, "mailer", client.Limit(4)) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%d %s, attempt %d\n", d.Offset, d.Data, d.Attempt)
+		if string(d.Data) == "two" && d.Attempt == 1 {
+			d.Nack(10 * time.Millisecond)
+		} else {
+			d.Ack()
+		}
+	}
+	// Output:
+	// 0 one, attempt 1
+	// 1 two, attempt 1
+	// 2 three, attempt 1
+	// 1 two, attempt 2
+}
+
+// Have a function called with each event. What it returns decides what becomes of the event.
+func ExampleClient_Handle() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx, done := context.WithCancel(context.Background())
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	orders, err := c.CreateStream(ctx, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Append(ctx, orders, [][]byte{[]byte("one"), []byte("nonsense"), []byte("last")}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.CreateGroup(ctx, orders, "mailer", client.AckDeadline(10*time.Second)); err != nil {
+		log.Fatal(err)
+	}
+
+	mail := func(ctx context.Context, d *client.Delivery) error {
+		switch string(d.Data) {
+		case "nonsense":
+			return client.ErrPark // nobody can ever mail this
+		case "last":
+			done()
+		}
+		fmt.Printf("mailed %s\n", d.Data)
+		return nil
+	}
+	err = c.Handle(ctx, orders, "mailer", mail, client.KeepAlive())
+	fmt.Println(err)
+	for e, err := range c.ParkedEvents(context.Background(), orders, "mailer") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("parked: event", e.Offset)
+	}
+	// Output:
+	// mailed one
+	// mailed last
+	// context canceled
+	// parked: event 1
+}
+
+// Acknowledge many events at a time, once what they are for is done.
+func ExampleOnIdle() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	orders, err := c.CreateStream(ctx, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Append(ctx, orders, [][]byte{[]byte("one"), []byte("two")}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.CreateGroup(ctx, orders, "index"); err != nil {
+		log.Fatal(err)
+	}
+
+	var batch []*client.Delivery
+	commit := client.OnIdle(func() {
+		for _, d := range batch {
+			fmt.Printf("%s is in the index\n", d.Data)
+			d.Ack()
+		}
+		batch = nil
+	})
+	for d, err := range c.Consume(ctx, orders, "index", commit, client.Limit(2)) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		batch = append(batch, d)
+	}
+	info, err := c.GroupInfo(ctx, orders, "index")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("lag", info.Lag)
+	// Output:
+	// one is in the index
+	// two is in the index
+	// lag 0
+}

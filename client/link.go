@@ -252,6 +252,26 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpUnsubscribe
 	case *wire.CreditReply:
 		return op == wire.OpCredit
+	case *wire.AckReply:
+		return op == wire.OpAck
+	case *wire.NackReply:
+		return op == wire.OpNack
+	case *wire.ExtendAckReply:
+		return op == wire.OpExtendAck
+	case *wire.CreateGroupReply:
+		return op == wire.OpCreateGroup
+	case *wire.UpdateGroupReply:
+		return op == wire.OpUpdateGroup
+	case *wire.DeleteGroupReply:
+		return op == wire.OpDeleteGroup
+	case *wire.ListGroupsReply:
+		return op == wire.OpListGroups
+	case *wire.GroupInfoReply:
+		return op == wire.OpGroupInfo
+	case *wire.ParkedReply:
+		return op == wire.OpParked
+	case *wire.ExplainReply:
+		return op == wire.OpExplain
 	case *wire.PingReply:
 		return op == wire.OpPing
 	case *wire.CreateTenantReply:

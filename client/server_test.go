@@ -39,6 +39,11 @@ func (p *peer) next() *wire.Request {
 // reply sends a reply. Those to requests that arrived together leave together.
 func (p *peer) reply(id uint64, body wire.ResponseBody) {
 	p.out = p.session.Append(p.out, &wire.Response{RequestID: id, Body: body}, nil)
+	p.flush()
+}
+
+// flush sends what waits, unless there are more requests that arrived together.
+func (p *peer) flush() {
 	if len(p.arrived) == 0 {
 		p.nc.Write(p.out) // a client that is gone is met by next
 		p.out = p.out[:0]

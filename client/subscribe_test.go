@@ -35,11 +35,14 @@ func (p *peer) subscribed(id wire.SubscriptionID) *wire.Subscribe {
 	return b
 }
 
-// drain reads requests until the connection ends, and answers pings.
+// drain reads requests until the connection ends, and answers pings and those who leave.
 func (p *peer) drain() {
 	for r := p.next(); r != nil; r = p.next() {
-		if r.Body.Op() == wire.OpPing {
+		switch r.Body.Op() {
+		case wire.OpPing:
 			p.reply(r.ID, &wire.PingReply{})
+		case wire.OpUnsubscribe:
+			p.reply(r.ID, &wire.UnsubscribeReply{})
 		}
 	}
 }

@@ -262,6 +262,8 @@ func (m *Machine) membership(r *Request, id wire.SubscriptionID, ids []wire.Deli
 		return nil, m.refuse(r, wire.InvalidRequest, 0, fx, "subscription %d is not a member of a consumer group", id)
 	case len(ids) == 0:
 		return nil, m.refuse(r, wire.InvalidRequest, 0, fx, "no delivery is named; name at least one")
+	case len(ids) > wire.MaxLookAhead:
+		return nil, m.refuse(r, wire.InvalidRequest, 0, fx, "%d deliveries are named; name at most %d", len(ids), wire.MaxLookAhead)
 	}
 	sub.late = false
 	return sub, fx

@@ -103,9 +103,9 @@ func exitCode(err error) int {
 
 func exitCodeOf(c wire.Code) int {
 	switch c {
-	case wire.TenantNotFound, wire.StreamNotFound, wire.StreamDeleted:
+	case wire.TenantNotFound, wire.StreamNotFound, wire.StreamDeleted, wire.GroupNotFound:
 		return exitNotFound
-	case wire.OffsetMismatch, wire.StreamAlreadyExists, wire.Held:
+	case wire.OffsetMismatch, wire.StreamAlreadyExists, wire.Held, wire.GroupAlreadyExists, wire.StaleDelivery:
 		return exitConflict
 	case wire.AuthenticationFailed, wire.PermissionDenied:
 		return exitAuth

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"math"
-	"strconv"
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
@@ -51,8 +48,7 @@ type tailFlags struct {
 	counted bool // last is given
 	follow  bool
 	timeFlags
-	format  string
-	pattern pattern // what format means; nil where it is not given
+	patternFlag
 }
 
 func (o *tailFlags) register(cmd *cobra.Command) {
@@ -60,24 +56,15 @@ func (o *tailFlags) register(cmd *cobra.Command) {
 	f.Uint64VarP(&o.last, "lines", "n", 10, "how many of the events that there are to print")
 	f.BoolVarP(&o.follow, "follow", "f", false, "print new events as they are appended, until interrupted")
 	o.timeFlags.register(f)
-	f.StringVar(&o.format, "format", "", `print events by a pattern, such as '%o\t%t\t%d'`)
+	o.patternFlag.register(f)
 }
 
-func (o *tailFlags) parse(cmd *cobra.Command, now time.Time) (err error) {
+func (o *tailFlags) parse(cmd *cobra.Command, now time.Time) error {
+	o.counted = cmd.Flags().Changed("lines")
 	if err := o.timeFlags.parse(cmd, now); err != nil {
 		return err
 	}
-	changed := cmd.Flags().Changed
-	o.counted = changed("lines")
-	if changed("format") {
-		if changed("output") {
-			return errors.New("--format and --output exclude each other")
-		}
-		if o.pattern, err = parsePattern(o.format); err != nil {
-			return fmt.Errorf("--format %w", err)
-		}
-	}
-	return nil
+	return o.patternFlag.parse(cmd)
 }
 
 func (a *app) tail(cmd *cobra.Command, name string, o *tailFlags) error {
@@ -91,7 +78,7 @@ func (a *app) tail(cmd *cobra.Command, name string, o *tailFlags) error {
 	if err != nil {
 		return err
 	}
-	t := &tail{tailFlags: o, a: a, p: newPrinter(a.stdout, a.format, "OFFSET", "TIMESTAMP", "DATA")}
+	t := &tail{tailFlags: o, a: a, out: a.newEventPrinter(o.pattern)}
 	if o.follow {
 		err = t.followed(ctx, c, stream)
 	} else {
@@ -100,10 +87,7 @@ func (a *app) tail(cmd *cobra.Command, name string, o *tailFlags) error {
 	if err != nil && !(o.follow && ctx.Err() != nil) { // an interrupt is how following ends
 		return err
 	}
-	if o.pattern != nil {
-		return nil
-	}
-	return t.p.close()
+	return t.out.close()
 }
 
 // dialing returns the options of the connection. Who follows a stream waits for the server however long it is away.
@@ -130,8 +114,7 @@ func (o *tailFlags) limited() bool { return o.counted || !o.from.Set }
 type tail struct {
 	*tailFlags
 	a   *app
-	p   *printer
-	buf []byte
+	out *eventPrinter
 }
 
 func (t *tail) printAll(events iter.Seq2[client.Event, error]) error {
@@ -139,20 +122,11 @@ func (t *tail) printAll(events iter.Seq2[client.Event, error]) error {
 		if err != nil {
 			return err
 		}
-		if err := t.print(&e); err != nil {
+		if err := t.out.print(&e); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (t *tail) print(e *client.Event) error {
-	if t.pattern == nil {
-		return t.p.print(t.p.event(e))
-	}
-	t.buf = t.pattern.append(t.buf[:0], e)
-	_, err := t.a.stdout.Write(t.buf)
-	return err
 }
 
 // mostWaiting is how many events may wait to be printed.
@@ -175,7 +149,7 @@ func (t *tail) followed(ctx context.Context, c *client.Client, stream client.Str
 	}()
 	for {
 		if len(events) == 0 {
-			if err := errors.Join(t.p.flush(), t.a.stdout.Flush()); err != nil {
+			if err := t.out.flush(); err != nil {
 				return err
 			}
 		}
@@ -183,7 +157,7 @@ func (t *tail) followed(ctx context.Context, c *client.Client, stream client.Str
 		if !more {
 			return ended
 		}
-		if err := t.print(&e); err != nil {
+		if err := t.out.print(&e); err != nil {
 			return err
 		}
 	}
@@ -195,7 +169,7 @@ func (t *tail) receive(ctx context.Context, c *client.Client, stream client.Stre
 	if t.limited() {
 		from = max(stream.Oldest, stream.Head-client.Offset(min(t.last, uint64(stream.Head))))
 	}
-	options := []client.SubscribeOption{client.OnGap(t.notice)}
+	options := []client.SubscribeOption{client.OnGap(t.a.notice)}
 	if t.from.Set {
 		options = append(options, client.SubscribeSince(t.from.Value))
 	}
@@ -215,67 +189,5 @@ func (t *tail) receive(ctx context.Context, c *client.Client, stream client.Stre
 	return nil
 }
 
-// notice tells of events that cannot be printed.
-func (t *tail) notice(g client.GapError) { fmt.Fprintf(t.a.stderr, "notice: %v\n", &g) }
-
-// pattern is how --format prints an event.
-type pattern []part
-
-// part is text, or stands for a part of an event.
-type part struct {
-	text string
-	verb byte // 0 for text
-}
-
-// parsePattern reads a format, and adds a line end where it has none. Its errors go on from the flag's name.
-func parsePattern(s string) (pattern, error) {
-	p := pattern{}
-	var text []byte
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c != '%' && c != '\\' {
-			text = append(text, c)
-			continue
-		}
-		if i++; i == len(s) {
-			return nil, fmt.Errorf("%q ends in the middle of %c; double it if it is meant", s, c)
-		}
-		pair := string([]byte{c, s[i]})
-		switch pair {
-		case "%o", "%t", "%d", "%c":
-			p = append(p, part{text: string(text)}, part{verb: s[i]})
-			text = text[:0]
-		case "%%", `\\`:
-			text = append(text, c)
-		case `\n`:
-			text = append(text, '\n')
-		case `\t`:
-			text = append(text, '\t')
-		default:
-			return nil, fmt.Errorf(`%q has %s; there are %%o, %%t, %%d, %%c, %%%%, \n, \t and \\`, s, pair)
-		}
-	}
-	if !bytes.HasSuffix(text, []byte("\n")) {
-		text = append(text, '\n')
-	}
-	return append(p, part{text: string(text)}), nil
-}
-
-// append appends an event as the pattern has it.
-func (p pattern) append(dst []byte, e *client.Event) []byte {
-	for _, x := range p {
-		switch x.verb {
-		case 'o':
-			dst = strconv.AppendUint(dst, uint64(e.Offset), 10)
-		case 't':
-			dst = append(dst, stamp(e.Timestamp)...)
-		case 'd':
-			dst = append(dst, e.Data...)
-		case 'c':
-			dst = fmt.Appendf(dst, "%08x", e.Checksum)
-		default:
-			dst = append(dst, x.text...)
-		}
-	}
-	return dst
-}
+// notice tells of events that are passed over.
+func (a *app) notice(g client.GapError) { fmt.Fprintf(a.stderr, "notice: %v\n", &g) }
