@@ -108,12 +108,9 @@ func (g groupSettings) detail() settingsDetail {
 
 // groupOf finds the stream and the group that a request is about. Where there is none, the request is refused.
 func (m *Machine) groupOf(r *Request, id wire.StreamID, name string, fx []Effect) (*stream, *group, []Effect) {
-	s := m.owned(r, id)
-	switch {
-	case s == nil:
-		return nil, nil, m.missing(r, id, fx)
-	case s.deleted:
-		return nil, nil, m.gone(r, s, s.lsn, fx)
+	s, fx := m.standing(r, id, fx)
+	if s == nil {
+		return nil, nil, fx
 	}
 	g := s.group(name)
 	if g == nil {
@@ -318,12 +315,9 @@ func (m *Machine) deleteGroup(r *Request, b *wire.DeleteGroup, fx []Effect) []Ef
 
 // listGroups answers with one page of a stream's groups.
 func (m *Machine) listGroups(r *Request, b *wire.ListGroups, fx []Effect) []Effect {
-	s := m.owned(r, b.Stream)
-	switch {
-	case s == nil:
-		return m.missing(r, b.Stream, fx)
-	case s.deleted:
-		return m.gone(r, s, s.lsn, fx)
+	s, fx := m.standing(r, b.Stream, fx)
+	if s == nil {
+		return fx
 	}
 	reply, limit, after := &wire.ListGroupsReply{}, page(b.Limit, wire.MaxListPage), s.lsn
 	for _, g := range s.groups {

@@ -55,12 +55,9 @@ const maxReadSize = wire.MaxPayload - 256
 
 // read answers with the events from an offset on, or back from it. Reading stops once max_bytes of data is reached.
 func (m *Machine) read(r *Request, b *wire.ReadEvents, fx []Effect) []Effect {
-	s := m.owned(r, b.Stream)
+	s, fx := m.standing(r, b.Stream, fx)
 	if s == nil {
-		return m.missing(r, b.Stream, fx)
-	}
-	if s.deleted {
-		return m.gone(r, s, s.lsn, fx)
+		return fx
 	}
 	if s.lsn > m.log.durable {
 		m.cfg.hit(ProbeReadUndurable)

@@ -166,6 +166,18 @@ func (m *Machine) owned(r *Request, id wire.StreamID) *stream {
 	return m.present(s)
 }
 
+// standing finds the stream that a request is about and that is not deleted. Where there is none, the request is refused.
+func (m *Machine) standing(r *Request, id wire.StreamID, fx []Effect) (*stream, []Effect) {
+	s := m.owned(r, id)
+	switch {
+	case s == nil:
+		return nil, m.missing(r, id, fx)
+	case s.deleted:
+		return nil, m.gone(r, s, s.lsn, fx)
+	}
+	return s, fx
+}
+
 // named finds a tenant's stream by name, in the same way.
 func (m *Machine) named(t *tenant, name string) *stream {
 	s := t.stream(name)

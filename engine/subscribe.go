@@ -76,12 +76,11 @@ func (m *Machine) subscribe(r *Request, b *wire.Subscribe, fx []Effect) []Effect
 	if v := max(r.Msg.Features.Version, 1); v < 3 {
 		return m.refuse(r, wire.UnsupportedVersion, 0, fx, "subscriptions need protocol version 3; this connection has agreed on %d", v)
 	}
-	s := m.owned(r, b.Stream)
+	s, fx := m.standing(r, b.Stream, fx)
+	if s == nil {
+		return fx
+	}
 	switch {
-	case s == nil:
-		return m.missing(r, b.Stream, fx)
-	case s.deleted:
-		return m.gone(r, s, s.lsn, fx)
 	case b.Group.Set && s.group(b.Group.Value) == nil:
 		return m.noGroup(r, s, b.Group.Value, fx)
 	case b.Group.Set && s.tenant.health != sound:

@@ -73,13 +73,8 @@ func TestSpecificationExamplesAreGolden(t *testing.T) {
 	if len(examples) < 4 {
 		t.Fatalf("only %d examples", len(examples))
 	}
-	hex := regexp.MustCompile("^[0-9a-f]+( [0-9a-f]+)*  ")
 	for _, e := range examples {
-		var frame string
-		for line := range strings.Lines(e[2]) {
-			frame += strings.ReplaceAll(hex.FindString(line), " ", "")
-		}
-		if frame != golden[e[1]] {
+		if frame := frameIn(e[2]); frame != golden[e[1]] {
 			t.Errorf("%s:\n is  %s\nnot %s", e[1], golden[e[1]], frame)
 		}
 	}
@@ -92,16 +87,20 @@ func TestSpecificationExamplesAreVectors(t *testing.T) {
 	if len(blocks) < 10 {
 		t.Fatalf("only %d examples", len(blocks))
 	}
-	hex := regexp.MustCompile("^[0-9a-f]+( [0-9a-f]+)*  ")
 	for _, b := range blocks {
-		var frame string
-		for line := range strings.Lines(b[1]) {
-			frame += strings.ReplaceAll(hex.FindString(line), " ", "")
-		}
-		if !strings.Contains(vectors, `"hex":"`+frame+`"`) {
+		if !strings.Contains(vectors, `"hex":"`+frameIn(b[1])+`"`) {
 			t.Errorf("no vector has the example\n%s", b[1])
 		}
 	}
+}
+
+// frameIn returns the bytes of an example, which stand before two spaces on each line.
+func frameIn(example string) (frame string) {
+	bytes := regexp.MustCompile("^[0-9a-f]+( [0-9a-f]+)*  ")
+	for line := range strings.Lines(example) {
+		frame += strings.ReplaceAll(bytes.FindString(line), " ", "")
+	}
+	return frame
 }
 
 // grouped writes a number with commas.
