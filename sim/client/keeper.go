@@ -143,6 +143,9 @@ func (k *Keeper) Removed() (purged, expired [][]byte) {
 	return purged, expired
 }
 
+// knows reports whether what the keeper remembers is what is there: not once the log has lost some of it.
+func (k *Keeper) knows() bool { return !k.stopped && !k.suite.Holes }
+
 // Leave hangs up.
 func (k *Keeper) Leave() {
 	k.stopped = true

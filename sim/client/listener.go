@@ -52,7 +52,7 @@ func (l *Listener) Pump() {
 	switch {
 	case l.stopped:
 		return
-	case l.keeper.stopped: // what is there nobody knows
+	case !l.keeper.knows():
 		l.Leave()
 		return
 	case l.link == nil:
@@ -78,7 +78,7 @@ func (l *Listener) Idle() bool { return l.Behind() == "" }
 
 // Behind describes a subscription that waits in vain: for events, or for its end. It returns nothing where none does.
 func (l *Listener) Behind() string {
-	if l.stopped || l.keeper.stopped || l.link == nil {
+	if l.stopped || !l.keeper.knows() || l.link == nil {
 		return ""
 	}
 	for _, h := range l.link.subs {
@@ -170,7 +170,7 @@ func (k *listenerLink) subscribe(x *kept, events, bytes uint64) {
 			k.subs = append(k.subs, h)
 			l.keeper.must(check.Deleted, !gone, "a subscription to stream %d, which was purged", x.id)
 		case *wire.Error:
-			fine := r.Code == wire.StreamDeleted || r.Code == wire.StreamNotFound || l.keeper.suite.Holes
+			fine := r.Code == wire.StreamDeleted || r.Code == wire.StreamNotFound || !l.keeper.knows()
 			l.keeper.must(check.Pushed, fine, "subscribing to stream %d from %d: %s: %s", x.id, b.FromOffset, r.Code, r.Message)
 		}
 	})
@@ -265,7 +265,7 @@ func (h *heard) String() string {
 // Emitted judges events that the server pushes now: nothing of a stream that the keeper was told is deleted, and nothing
 // that it was told has expired.
 func (k *Keeper) Emitted(id wire.StreamID, first wire.Offset) {
-	if k.stopped || k.suite.Holes {
+	if !k.knows() {
 		return
 	}
 	for _, x := range k.streams {
