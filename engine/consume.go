@@ -181,24 +181,16 @@ func (m *Machine) leave(sub *subscription, fx []Effect) []Effect {
 			it.event = nil
 		}
 		if len(lost) == 0 && len(l.held) == 0 && g.reach > 0 { // so that none is taken for delivered after a restart
-			m.stepBack(g)
+			_ = m.logMoves(l.stream, g, &moves{}) // without room some are
 		}
 	}
 	return m.deal(g, fx)
 }
 
-// stepBack notes that no member has anything.
-func (m *Machine) stepBack(g *group) {
-	v := &moves{}
-	if m.logMoves(g.live.stream, g, v) == nil {
-		g.live.moved(v)
-	}
-}
-
-// heldBy returns what a member holds, in the order in which it was dealt.
+// heldBy returns what a member holds, or all that is held for nil, in the order in which it was dealt.
 func (l *consumers) heldBy(sub *subscription) (list []*item) {
 	for _, it := range l.held { //det:order-free: sorted below
-		if it.member == sub {
+		if sub == nil || it.member == sub {
 			list = append(list, it)
 		}
 	}
@@ -207,17 +199,14 @@ func (l *consumers) heldBy(sub *subscription) (list []*item) {
 
 // recall takes back all that is held.
 func (m *Machine) recall(g *group) *wire.Error {
-	if g.live == nil || len(g.live.held) == 0 {
+	if g.live == nil {
 		return nil
 	}
-	var list []*item
-	for _, it := range g.live.held { //det:order-free: sorted below
-		list = append(list, it)
-	}
-	return m.fail(g, inOrder(list), failure{})
+	return m.fail(g, g.live.heldBy(nil), failure{})
 }
 
-// logMoves puts what has happened to a group's events into the log, or returns why there is no room.
+// logMoves puts what has happened to a group's events into the log, or returns why there is no room. The running side, if
+// there is one, learns of the reach.
 func (m *Machine) logMoves(s *stream, g *group, v *moves) *wire.Error {
 	if s.tenant.health != sound {
 		return &wire.Error{Code: wire.DataCorrupted, Message: "the tenant is read-only: the log is damaged where its entries may have been"}
@@ -231,6 +220,9 @@ func (m *Machine) logMoves(s *stream, g *group, v *moves) *wire.Error {
 		return e
 	}
 	m.decide(&seg.Record{Kind: seg.KindGroupMoves, Tenant: s.tenant.id, Stream: s.id}, body)
+	if g.live != nil {
+		g.live.moved(v)
+	}
 	return nil
 }
 
@@ -298,7 +290,6 @@ func (m *Machine) ack(r *Request, b *wire.Ack, fx []Effect) []Effect {
 	if e := m.logMoves(l.stream, g, v); e != nil {
 		return m.reply(r, e, g.lsn, fx)
 	}
-	l.moved(v)
 	m.stats.Acks += uint64(len(list))
 	for _, it := range list {
 		l.release(it)
@@ -399,7 +390,6 @@ func (m *Machine) fail(g *group, list []*item, f failure) *wire.Error {
 	if e := m.logMoves(l.stream, g, v); e != nil {
 		return e
 	}
-	l.moved(v)
 	m.stats.GroupParked += uint64(len(v.parked))
 	for _, it := range list {
 		l.release(it)

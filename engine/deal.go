@@ -44,9 +44,6 @@ func (l *consumers) ripen(durable seg.LSN) {
 		l.safe = l.reaches[0].upto
 		l.reaches = l.reaches[1:]
 	}
-	for len(l.ready) > 0 && l.items[l.ready[0].offset] != l.ready[0] { // it was dropped
-		heap.Pop(&l.ready)
-	}
 }
 
 // awaitGroup has a group go on when the first of the entries that it waits for is durable.
@@ -231,7 +228,6 @@ func (m *Machine) extend(l *consumers, o wire.Offset) {
 	v := &moves{reach: max(o+1, l.next) + l.ahead()}
 	if m.logMoves(l.stream, l.group, v) == nil {
 		m.cfg.hit(ProbeGroupReach)
-		l.moved(v)
 	}
 }
 

@@ -25,21 +25,12 @@ func (m *Machine) explain(r *Request, b *wire.Explain, fx []Effect) []Effect {
 				Held: uint64(len(l.heldBy(sub))), Choked: sub.to.choked,
 			})
 		}
-		for _, it := range l.oldestHeld(wire.MaxHeldTold) {
+		held := l.heldBy(nil)
+		for _, it := range held[:min(len(held), wire.MaxHeldTold)] {
 			reply.Held = append(reply.Held, m.describeHeld(it))
 		}
 	}
 	return m.reply(r, reply, max(s.lsn, g.lsn), fx)
-}
-
-// oldestHeld returns what members hold, up to a count, the oldest deliveries first.
-func (l *consumers) oldestHeld(most int) []*item {
-	var list []*item
-	for _, it := range l.held { //det:order-free: sorted below
-		list = append(list, it)
-	}
-	list = inOrder(list)
-	return list[:min(len(list), most)]
 }
 
 func (m *Machine) describeHeld(it *item) wire.HeldDelivery {
@@ -104,18 +95,18 @@ func (m *Machine) obstacles(s *stream, l *consumers, say func(string, ...any)) {
 		say("the log has no room for the group's progress (%s: %s)", l.stuck.Code, l.stuck.Message)
 	}
 	if l.retryAt != 0 {
-		say("the disk does not give event %d; it is read again in %s", l.awaitedOffset(), span0(l.retryAt-m.clock.mono))
+		say("the disk does not give event %d; it is read again in %s", l.awaitedOffset(), spanText(l.retryAt-m.clock.mono))
 	}
 	if len(l.held) >= int(g.settings.maxPending) {
 		say("max_ack_pending is reached: %d deliveries are not acknowledged", len(l.held))
 	} else if len(l.held) > 0 {
 		say("%s not acknowledged", countOf(len(l.held), "delivery is", "deliveries are"))
 	}
-	if old := l.oldestHeld(1); len(old) > 0 {
-		m.sayHeld(old[0], say)
+	if held := l.heldBy(nil); len(held) > 0 {
+		m.sayHeld(held[0], say)
 	}
 	if l.delayed > 0 {
-		say("%s given back with a delay; the next timer ends in %s", countOf(l.delayed, "event was", "events were"), span0(l.timers[0].at-m.clock.mono))
+		say("%s given back with a delay; the next timer ends in %s", countOf(l.delayed, "event was", "events were"), spanText(l.timers[0].at-m.clock.mono))
 	}
 	if l.next >= l.limit() && l.next < s.head {
 		say("look_ahead is reached: event %d is not settled, and nothing from %d on is delivered before it is", g.floor, l.limit())
@@ -141,7 +132,7 @@ func (m *Machine) sayHeld(it *item, say func(string, ...any)) {
 	if it.member != nil {
 		who = fmt.Sprintf("subscription %d from %s", it.member.id, it.member.req.From)
 	}
-	say("the oldest is event %d, attempt %d, with %s for %s; its deadline is in %s", it.offset, it.attempt, who, span0(m.clock.mono-it.since), span0(it.at-m.clock.mono))
+	say("the oldest is event %d, attempt %d, with %s for %s; its deadline is in %s", it.offset, it.attempt, who, spanText(m.clock.mono-it.since), spanText(it.at-m.clock.mono))
 }
 
 // sayCredit says what keeps members from taking events.
@@ -194,8 +185,8 @@ func (l *consumers) blockedKeys() (list []string) {
 	return list
 }
 
-// span0 returns a span as people write it, to the millisecond, and nothing below zero.
-func span0(t wire.Time) string {
+// spanText returns a span as people write it, to the millisecond, and nothing below zero.
+func spanText(t wire.Time) string {
 	return time.Duration(max(0, t)).Round(time.Millisecond).String()
 }
 

@@ -559,11 +559,16 @@ func (m *Machine) publish(b *batch, fx []Effect) []Effect {
 		of := s.audience
 		late := m.overdue(s, m.grain()) // some of it has expired: who reads sees what has not
 		for _, sub := range of.list {
-			if !late && sub.takes(of) {
+			switch {
+			case sub.group != nil: // once for all its members, below
+			case !late && sub.takes(of):
 				fx = m.deliver(sub, of.fresh, fx)
-			} else {
+			default:
 				fx = m.pump(sub, fx)
 			}
+		}
+		for _, g := range s.groups {
+			fx = m.deal(g, fx)
 		}
 		of.fresh = wire.EventRange{}
 	}

@@ -150,6 +150,14 @@ func vec[T any](d *decoder, elementSize int) []T {
 // number is any of our names for a u64 or i64.
 type number interface{ ~uint64 | ~int64 }
 
+func numbers[T number](d *decoder) []T {
+	v := vec[T](d, 8)
+	for i := range v {
+		v[i] = T(d.u64())
+	}
+	return v
+}
+
 func optNumber[T number](d *decoder) (o Option[T]) {
 	if d.boolean() {
 		o = Some(T(d.u64()))

@@ -131,11 +131,7 @@ func (d *decoder) timestamps() Option[[]Time] {
 	if !d.boolean() {
 		return Option[[]Time]{}
 	}
-	v := vec[Time](d, 8)
-	for i := range v {
-		v[i] = Time(d.u64())
-	}
-	return Some(v)
+	return Some(numbers[Time](d))
 }
 
 func (d *decoder) query(f Features) *Query {

@@ -39,6 +39,14 @@ func appendStrings(dst []byte, v []string) []byte {
 	return dst
 }
 
+func appendNumbers[T number](dst []byte, v []T) []byte {
+	dst = appendCount(dst, len(v))
+	for _, n := range v {
+		dst = appendNumber(dst, n)
+	}
+	return dst
+}
+
 func appendOptNumber[T number](dst []byte, o Option[T]) []byte {
 	dst = appendBool(dst, o.Set)
 	if o.Set {

@@ -110,10 +110,7 @@ func appendAppendEvents(dst []byte, m *AppendEvents) []byte {
 	dst = appendOptNumber(dst, m.ExpectOffset)
 	dst = appendBool(dst, m.Timestamps.Set)
 	if m.Timestamps.Set {
-		dst = appendCount(dst, len(m.Timestamps.Value))
-		for _, t := range m.Timestamps.Value {
-			dst = appendNumber(dst, t)
-		}
+		dst = appendNumbers(dst, m.Timestamps.Value)
 	}
 	return appendOptKey(dst, m.IdempotencyKey)
 }
