@@ -6,7 +6,7 @@ N    ?= 200
 BASE ?= 1
 T    ?= 10m
 ROUNDS ?= 10
-FUZZTIME ?= 10s
+FUZZTIME ?= 100000x
 GO   ?= go
 
 .PHONY: help build test race sim sim-many sim-diff soak mutants crash fuzz bench lint clean
@@ -42,7 +42,7 @@ mutants: ## planted bugs that the simulator must find
 crash: ## kill -9 the real binary under load: make crash ROUNDS=10
 	@$(GO) run ./internal/crash -rounds $(ROUNDS)
 
-fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10s
+fuzz: ## so many inputs for every fuzz target: make fuzz FUZZTIME=100000x
 	@for t in $$($(GO) test ./fuzz -list 'Fuzz.*' | grep ^Fuzz); do \
 		$(GO) test ./fuzz -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; done
 
