@@ -10,7 +10,8 @@ import (
 )
 
 // consumers is the running side of a consumer group: its members, and the events that are on their way to them. It is made
-// when the first member comes, out of what the group remembers, and stays until the server ends.
+// when the first member comes, or what is parked is to be delivered again, out of what the group remembers, and stays until
+// the server ends.
 //
 // An event is read, dealt to a member that has credit, held by that until it is acknowledged, given back or late, and then
 // dealt again. What a member loses is a failed attempt; no event is dealt again before that is durable.
@@ -41,7 +42,7 @@ type consumers struct {
 	reading     bool        // a read, or the search for its events' keys, is under way
 	dealing     bool        // deal is at work
 	starved     bool        // there are events, and no member has credit
-	failures    int         // to read, one after another
+	unread      patience
 	retryAt     wire.Time   // monotonic; no read before then, since one has failed; 0 at any time
 	stuck       *wire.Error // why its last entry found no room
 }
@@ -180,11 +181,18 @@ func (m *Machine) leave(sub *subscription, fx []Effect) []Effect {
 		for _, it := range l.items { //det:order-free: all of them
 			it.event = nil
 		}
-		if len(lost) == 0 && len(l.held) == 0 && g.reach > 0 { // so that none is taken for delivered after a restart
-			_ = m.logMoves(l.stream, g, &moves{}) // without room some are
+		if len(lost) == 0 && len(l.held) == 0 {
+			m.allBack(g, l.stream)
 		}
 	}
 	return m.deal(g, fx)
+}
+
+// allBack notes that no member has anything, so that nothing is taken for delivered after a restart. Without room some is.
+func (m *Machine) allBack(g *group, s *stream) {
+	if g.reach > 0 {
+		_ = m.logMoves(s, g, &moves{})
+	}
 }
 
 // heldBy returns what a member holds, or all that is held for nil, in the order in which it was dealt.

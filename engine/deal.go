@@ -278,25 +278,20 @@ func (m *Machine) fetched(l *consumers, from, to wire.Offset, b wire.ResponseBod
 	switch b := b.(type) {
 	case *wire.ReadEventsReply:
 		if first, any := b.Events.First(); any && (first == from || first == l.stream.oldest) {
-			l.failures = 0
+			l.unread = 0
 			return m.take(l, &b.Events, fx)
 		}
 		if from >= l.stream.oldest {
 			m.readAgain(l)
 		}
 	case *wire.Error:
-		l.failures++
-		gone := b.Code == wire.DataCorrupted
-		if b.Code == wire.StorageError && l.failures >= readAttempts {
-			m.readAgain(l) // as subscriptions do
-			gone = true
-		}
-		if !gone {
+		pass, later := l.unread.failed(b.Code)
+		if later {
 			m.readAgain(l)
-			return fx
 		}
-		l.failures = 0
-		m.passOver(l, span{from, min(m.behindDamage(l.stream, from), max(to, from+1))})
+		if pass {
+			m.passOver(l, span{from, min(m.behindDamage(l.stream, from), max(to, from+1))})
+		}
 	}
 	return fx
 }

@@ -61,7 +61,7 @@ func (p *play) run(c *script.Command) string {
 		p.disk.ProcessCrash()
 		p.open(c)
 	case "disk":
-		p.disk.Capacity = int64(c.Int("capacity", 0))
+		p.setDisk(c)
 	case "damage":
 		p.damage(c)
 	case "end-batch":
@@ -358,6 +358,20 @@ func (p *play) job(c *script.Command) {
 	} else if c.Bool("all") {
 		p.out.Reset()
 		fmt.Fprintf(&p.out, "(%d jobs)\n", n)
+	}
+}
+
+// setDisk sets what room the disk has, and whether it can be read.
+func (p *play) setDisk(c *script.Command) {
+	p.disk.Capacity = int64(c.Int("capacity", 0))
+	p.disk.Hook = nil
+	if c.Bool("unreadable") {
+		p.disk.Hook = func(op disk.Op) (v disk.Verdict) {
+			if op.Kind == disk.OpRead {
+				v.Err = errors.New("input/output error")
+			}
+			return v
+		}
 	}
 }
 

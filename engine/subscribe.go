@@ -26,16 +26,16 @@ type subscription struct {
 	events uint64                   // credit
 	bytes  int64                    // credit; below zero by what the last event passed it
 
-	start    bool      // at the beginning, wherever that is by now
-	live     bool      // it was told that it has caught up
-	starved  bool      // there is no credit for events that there are
-	waits    bool      // until an entry is durable
-	reading  bool      // a read of it is under way
-	piece    int       // the most bytes that it takes
-	pumping  bool      // pump is at work
-	failures int       // to read, one after another
-	retryAt  wire.Time // monotonic; no read before then, since one has failed; 0 at any time
-	ended    bool
+	start   bool // at the beginning, wherever that is by now
+	live    bool // it was told that it has caught up
+	starved bool // there is no credit for events that there are
+	waits   bool // until an entry is durable
+	reading bool // a read of it is under way
+	piece   int  // the most bytes that it takes
+	pumping bool // pump is at work
+	unread  patience
+	retryAt wire.Time // monotonic; no read before then, since one has failed; 0 at any time
+	ended   bool
 }
 
 // subscriber is a connection with subscriptions.
@@ -225,7 +225,7 @@ func (m *Machine) silence(s *stream, c wire.Code, why string, after seg.LSN, fx 
 
 // dismiss ends all subscriptions of a connection that is about to be closed, and says so.
 func (m *Machine) dismiss(c Dismiss, fx []Effect) []Effect {
-	for to := m.subscribers[c.Conn]; to != nil && len(to.list) > 0; {
+	for to := m.vacated(c.Conn); to != nil && len(to.list) > 0; {
 		sub := to.list[len(to.list)-1]
 		fx = m.end(sub, fx)
 		fx = append(fx, sub.push(&wire.SubscriptionClosed{
@@ -237,10 +237,19 @@ func (m *Machine) dismiss(c Dismiss, fx []Effect) []Effect {
 
 // hangup forgets a connection.
 func (m *Machine) hangup(c Hangup, fx []Effect) []Effect {
-	for to := m.subscribers[c.Conn]; to != nil && len(to.list) > 0; {
+	for to := m.vacated(c.Conn); to != nil && len(to.list) > 0; {
 		fx = m.end(to.list[len(to.list)-1], fx)
 	}
 	return m.endBatch(fx)
+}
+
+// vacated returns a connection that is going, or nil. What one of its members held is not dealt to another.
+func (m *Machine) vacated(conn ConnID) *subscriber {
+	to := m.subscribers[conn]
+	if to != nil {
+		to.choked = true
+	}
+	return to
 }
 
 // Subscribed reports whether a connection has subscriptions.
@@ -301,7 +310,7 @@ func (m *Machine) burden(sub *subscription, n int) {
 // deliver pushes the next events, for which there is credit.
 func (m *Machine) deliver(sub *subscription, events wire.EventRange, fx []Effect) []Effect {
 	fx = m.tellBroken(sub, fx)
-	sub.start, sub.failures = false, 0
+	sub.start, sub.unread = false, 0
 	sub.next += wire.Offset(events.Count)
 	sub.events -= uint64(events.Count)
 	sub.bytes -= int64(events.Size)
@@ -445,18 +454,14 @@ func (m *Machine) pushRead(sub *subscription, end wire.Offset, b wire.ResponseBo
 			m.retry(sub)
 		}
 	case *wire.Error:
-		sub.failures++
-		gone := b.Code == wire.DataCorrupted
-		if unreadable := b.Code == wire.StorageError; unreadable && (sub.broken.Set || sub.failures >= readAttempts) {
-			m.retry(sub) // it may be the disk that does not work, and not this place of it: do not run ahead
-			gone = true
-		}
-		if gone {
+		pass, later := sub.unread.failed(b.Code)
+		if pass {
 			if !sub.broken.Set {
 				sub.broken = wire.Some(sub.next)
 			}
-			sub.next, sub.failures = min(m.behindDamage(sub.stream, sub.next), end), 0
-		} else {
+			sub.next = min(m.behindDamage(sub.stream, sub.next), end)
+		}
+		if later {
 			m.retry(sub)
 		}
 	}
@@ -485,12 +490,31 @@ func (m *Machine) behindDamage(s *stream, at wire.Offset) wire.Offset {
 func (s *subscription) seeks() bool { return s.req.Msg.Body.(*wire.ReadEvents).FromTimestamp.Set }
 
 const (
-	// readRetry is how long a subscription whose read has failed waits before the next.
+	// readRetry is how long a subscription or consumer group whose read has failed waits before the next.
 	readRetry = Second
 	// readAttempts is how often it tries before it passes over an event that the disk does not give. Those that follow it
 	// are passed over at the first failure.
 	readAttempts = 10
 )
+
+// patience is how often a subscription or consumer group has read in vain, without an event in between.
+type patience int
+
+// failed says what becomes of a read that has failed: whether what it was to give is passed over, and whether the next read
+// waits. What is known to be damaged does not get better. Where the disk gives nothing, it may be all of it: whoever passes
+// over some does not run ahead.
+func (p *patience) failed(code wire.Code) (pass, later bool) {
+	switch code {
+	case wire.DataCorrupted:
+		return true, false
+	case wire.StorageError:
+		if *p++; *p >= readAttempts {
+			*p = readAttempts - 1
+			return true, true
+		}
+	}
+	return false, true
+}
 
 func (m *Machine) retry(sub *subscription) {
 	m.cfg.hit(ProbeSubscriptionRetries)
