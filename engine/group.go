@@ -380,18 +380,8 @@ func (m *Machine) unpark(r *Request, b *wire.Parked, fx []Effect) []Effect {
 	if len(b.Offsets) > wire.MaxParkedAtOnce {
 		return m.refuse(r, wire.InvalidRequest, s.lsn, fx, "the request names %d parked events; name at most %d, or none for all", len(b.Offsets), wire.MaxParkedAtOnce)
 	}
-	u := unparking{drop: b.Action == wire.ParkedDrop, all: len(b.Offsets) == 0}
-	for _, o := range b.Offsets {
-		if _, ok := g.findParked(o); ok {
-			u.offsets = append(u.offsets, o)
-		}
-	}
-	slices.Sort(u.offsets)
-	u.offsets = slices.Compact(u.offsets)
+	u := unparking{drop: b.Action == wire.ParkedDrop, offsets: g.parkedAmong(b.Offsets)}
 	count := len(u.offsets)
-	if u.all {
-		count = len(g.parked)
-	}
 	if count == 0 {
 		return m.reply(r, &wire.ParkedReply{}, max(s.lsn, g.lsn), fx)
 	}
@@ -399,7 +389,19 @@ func (m *Machine) unpark(r *Request, b *wire.Parked, fx []Effect) []Effect {
 		Group   string        `json:"group"`
 		Count   int           `json:"count"`
 		Offsets []wire.Offset `json:"offsets,omitempty"`
-	}{g.name, count, u.offsets[:min(len(u.offsets), maxOffsetsTold)]}
+	}{Group: g.name, Count: count}
+	if len(b.Offsets) > 0 {
+		detail.Offsets = u.offsets[:min(count, maxOffsetsTold)]
+	}
+	if g.live == nil && !u.drop { // what members had when the server ended fails first: what is replayed now was not with them
+		if e := m.revive(g, s); e != nil {
+			return m.reply(r, e, s.lsn, fx)
+		}
+		m.allBack(g, s)
+	}
+	if u.all = count == len(g.parked); u.all {
+		u.offsets = nil
+	}
 	verb := "group.replay"
 	if u.drop {
 		verb = "group.drop"
@@ -408,7 +410,7 @@ func (m *Machine) unpark(r *Request, b *wire.Parked, fx []Effect) []Effect {
 		return m.reply(r, e, s.lsn, fx)
 	}
 	m.cfg.hit(ProbeGroupUnparked)
-	if g.live != nil {
+	if !u.drop {
 		g.live.replayed(g.again)
 		g.live.begun = g.lsn
 	}
@@ -421,9 +423,26 @@ const maxOffsetsTold = 100
 
 // unparking takes events from among the parked ones.
 type unparking struct {
-	drop    bool // they count as acknowledged
-	all     bool
+	drop    bool          // they count as acknowledged
+	all     bool          // that is parked when it is applied
 	offsets []wire.Offset // ascending, unless all
+}
+
+// parkedAmong returns those of the offsets that are parked, or of all where none is named, in order.
+func (g *group) parkedAmong(offsets []wire.Offset) (list []wire.Offset) {
+	if len(offsets) == 0 {
+		for _, p := range g.parked {
+			list = append(list, p.offset)
+		}
+		return list
+	}
+	for _, o := range offsets {
+		if _, ok := g.findParked(o); ok {
+			list = append(list, o)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // findParked returns where a parked event is, or would be.
