@@ -327,12 +327,12 @@ func TestLostDeliveriesAreStale(t *testing.T) {
 	f := serve(t, func(n int, p *peer) {
 		p.subscribed(7)
 		if n == 0 {
-			p.deliver(7, 1, 1, 0, 1, 2, 3)
+			p.deliver(7, 1, 1, 0, 1, 2, 3, 4)
 			p.expect(t, &wire.Ack{Subscription: 7, Deliveries: []wire.DeliveryID{1}})
 			return // unanswered
 		}
-		p.deliver(7, 1, 2, 0, 1, 2, 3, 4)
-		p.acks(t, 7, []wire.DeliveryID{5})
+		p.deliver(7, 1, 2, 0, 1, 2, 3, 4, 5)
+		p.acks(t, 7, []wire.DeliveryID{6})
 		p.leaves(t, 7)
 	})
 	c, ctx := dial(t, f.addr()), within(t)
@@ -344,7 +344,7 @@ func TestLostDeliveriesAreStale(t *testing.T) {
 		}
 		offsets = append(offsets, d.Offset)
 		switch {
-		case d.Attempt == 1 && d.Offset < 2:
+		case d.Attempt == 1 && d.Offset < 3:
 			lost = append(lost, d)
 		case d.Attempt == 1: // it breaks while this is dealt with
 			lost = append(lost, d)
@@ -354,29 +354,75 @@ func TestLostDeliveriesAreStale(t *testing.T) {
 		case d.Offset == 0:
 			lost[1].Ack()
 			lost[1].Park()
-			if err := lost[1].Extend(ctx, time.Second); !errors.Is(err, client.ErrStaleDelivery) {
-				t.Errorf("Extend: %v", err)
+			lost[2].Nack(0)
+			for _, d := range lost[1:] {
+				if err := d.Extend(ctx, time.Second); !errors.Is(err, client.ErrStaleDelivery) {
+					t.Errorf("Extend: %v", err)
+				}
+				if err := d.AckWait(ctx); !errors.Is(err, client.ErrStaleDelivery) {
+					t.Errorf("AckWait: %v", err)
+				}
 			}
-			if err := lost[2].Extend(ctx, time.Second); !errors.Is(err, client.ErrStaleDelivery) {
-				t.Errorf("Extend: %v", err)
-			}
-			if err := lost[2].AckWait(ctx); !errors.Is(err, client.ErrStaleDelivery) {
-				t.Errorf("AckWait: %v", err)
-			}
-		case d.Offset == 4:
+		case d.Offset == 5:
 			d.Ack()
 		}
-		if d.Offset == 4 {
+		if d.Offset == 5 {
 			break
 		}
 	}
 	c.Close()
-	if want := []client.Offset{0, 1, 2, 0, 1, 2, 3, 4}; !slices.Equal(offsets, want) {
+	if want := []client.Offset{0, 1, 2, 3, 0, 1, 2, 3, 4, 5}; !slices.Equal(offsets, want) {
 		t.Errorf("yielded %v, want %v", offsets, want)
 	}
 	if !slices.Equal(told, []client.Offset{1}) {
 		t.Errorf("stale: %v", told)
 	}
+}
+
+// What gathers of two connections goes apart.
+func TestGatheredVerdictsOfTwoConnectionsGoApart(t *testing.T) {
+	acknowledged := make(chan struct{})
+	f := serve(t, func(n int, p *peer) {
+		p.subscribed(7)
+		p.deliver(7, 1, uint32(n+1), 0, 1, 2)
+		first := p.expect(t, &wire.Ack{Subscription: 7, Deliveries: []wire.DeliveryID{1}})
+		if n == 0 {
+			p.expect(t, &wire.ExtendAck{Subscription: 7, Deliveries: []wire.DeliveryID{2}, Deadline: 1000})
+			return // unanswered
+		}
+		<-acknowledged
+		p.reply(first.ID, &wire.AckReply{Acked: 1})
+		p.acks(t, 7, []wire.DeliveryID{2})
+		p.leaves(t, 7)
+	})
+	c, ctx := dial(t, f.addr()), within(t)
+	var lost *client.Delivery
+	for d, err := range c.Consume(ctx, 1, "g") {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case d.Attempt == 1 && d.Offset == 0:
+			d.Ack()
+		case d.Attempt == 1:
+			lost = d
+			if err := d.Extend(ctx, time.Second); !errors.Is(err, client.ErrStaleDelivery) {
+				t.Errorf("Extend: %v", err)
+			}
+		case d.Offset == 0:
+			d.Ack()
+		case d.Offset == 1:
+			lost.Ack()
+			d.Ack()
+			close(acknowledged)
+		}
+		if err == nil && d.Attempt == 2 && d.Offset == 2 {
+			break
+		}
+	}
+	if err := lost.AckWait(ctx); !errors.Is(err, client.ErrStaleDelivery) {
+		t.Errorf("AckWait: %v", err)
+	}
+	c.Close()
 }
 
 // What gathers when a connection breaks is told as stale.
@@ -532,7 +578,11 @@ func TestLeavingSettlesFirst(t *testing.T) {
 			var answered atomic.Bool
 			f := serve(t, func(_ int, p *peer) {
 				p.subscribed(7)
-				p.deliver(7, 1, 1, 0, 1, 2)
+				count := 3
+				if test == "context" {
+					count = 5
+				}
+				p.deliver(7, 1, 1, numbers[client.Offset](0, count)...)
 				first := p.expect(t, &wire.Ack{Subscription: 7, Deliveries: []wire.DeliveryID{1}})
 				second := p.expect(t, &wire.Ack{Subscription: 7, Deliveries: []wire.DeliveryID{2}})
 				left := p.expect(t, &wire.Unsubscribe{Subscription: 7})
@@ -565,7 +615,7 @@ func TestLeavingSettlesFirst(t *testing.T) {
 					if all = append(all, d); d.Offset == 0 {
 						d.Ack()
 					}
-					if d.Offset < 2 || test == "context while it waits" {
+					if d.Offset < 2 || test == "context while it waits" || test == "context" && d.Offset < 3 {
 						continue
 					}
 					all[1].Ack()
@@ -584,6 +634,9 @@ func TestLeavingSettlesFirst(t *testing.T) {
 			if wait := test == "context" || test == "context while it waits"; wait != errors.Is(last, context.Canceled) {
 				t.Errorf("err = %v", last)
 			}
+			if test == "context" && len(all) != 4 {
+				t.Errorf("%d deliveries came", len(all))
+			}
 			all[2].Ack()
 			if err := all[2].AckWait(within(t)); !errors.Is(err, client.ErrStaleDelivery) {
 				t.Errorf("AckWait afterwards: %v", err)
@@ -593,6 +646,31 @@ func TestLeavingSettlesFirst(t *testing.T) {
 			}
 			c.Close()
 		})
+	}
+}
+
+// A consumer that leaves is told what it has acknowledged in vain, too.
+func TestLastAcknowledgementsInVainAreTold(t *testing.T) {
+	f := serve(t, func(_ int, p *peer) {
+		p.subscribed(7)
+		p.deliver(7, 1, 1, 0)
+		r := p.expect(t, &wire.Ack{Subscription: 7, Deliveries: []wire.DeliveryID{1}})
+		left := p.expect(t, &wire.Unsubscribe{Subscription: 7})
+		p.reply(r.ID, &wire.Error{Code: wire.StaleDelivery})
+		p.reply(left.ID, &wire.UnsubscribeReply{})
+		p.drain()
+	})
+	c := dial(t, f.addr())
+	stale := 0
+	for d, err := range c.Consume(within(t), 1, "g", client.OnStale(func(client.Event) { stale++ })) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Ack()
+		break
+	}
+	if stale != 1 {
+		t.Errorf("%d stale", stale)
 	}
 }
 

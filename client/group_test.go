@@ -77,7 +77,7 @@ func TestGroupIsExplained(t *testing.T) {
 func TestGroupListsArePagedThrough(t *testing.T) {
 	f := serve(t, func(n int, p *peer) {
 		for r := p.next(); r != nil; r = p.next() {
-			if n == 0 {
+			if n == 0 || n == 1 && r.Body.Op() == wire.OpParked {
 				return
 			}
 			switch b := r.Body.(type) {

@@ -194,12 +194,13 @@ func TestHandlersEndWithTheGroup(t *testing.T) {
 		p.leaves(t, 7)
 	})
 	c := dial(t, f.addr())
-	err := c.Handle(within(t), 1, "g", func(ctx context.Context, d *client.Delivery) error {
+	outer := within(t)
+	err := c.Handle(outer, 1, "g", func(ctx context.Context, d *client.Delivery) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}, client.Concurrency(3))
-	if !errors.Is(err, client.ErrGap) {
-		t.Errorf("err = %v", err)
+	if !errors.Is(err, client.ErrGap) || outer.Err() != nil {
+		t.Errorf("%v, %v", err, outer.Err())
 	}
 	atRest(t)
 	c.Close()
@@ -286,6 +287,43 @@ func TestKeepAliveMovesDeadlines(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	atRest(t)
+	c.Close()
+}
+
+// A delivery that was lost with its connection and is settled late does not count for the one that has its number now.
+func TestKeepAliveTellsConnectionsApart(t *testing.T) {
+	ctx, cancel := context.WithCancel(within(t))
+	late := make(chan struct{}) // closed once the lost delivery may be settled
+	f := serve(t, func(n int, p *peer) {
+		if n == 0 {
+			info := wire.GroupDescription{Settings: wire.GroupSettings{AckDeadline: wire.Some(uint32(20))}}
+			p.reply(p.expect(t, &wire.GroupInfo{Stream: 1, Name: "g"}).ID, &wire.GroupInfoReply{Info: info})
+		}
+		p.subscribed(7)
+		p.deliver(7, 1, uint32(n+1), numbers[client.Offset](0, 2-n)...)
+		extend := &wire.ExtendAck{Subscription: 7, Deliveries: numbers[wire.DeliveryID](1, 2-n), Deadline: 20}
+		if p.expect(t, extend); n == 0 {
+			return
+		}
+		close(late)
+		for range 3 {
+			p.expect(t, extend)
+		}
+		cancel()
+		p.leaves(t, 7)
+	})
+	c := dial(t, f.addr())
+	err := c.Handle(ctx, 1, "g", func(ctx context.Context, d *client.Delivery) error {
+		if d.Attempt == 1 {
+			<-late
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}, client.KeepAlive(), client.Concurrency(3))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
 	c.Close()
 }
 

@@ -27,7 +27,7 @@ event, 75 has it delivered again after --retry-delay, any other, or a signal, af
 are parked; see "kimberlite group parked". While a command runs, its event goes to nobody else, however long that takes. Put
 "--" before arguments that begin with a dash.
 
-An interrupt lets commands that run finish first; a second one ends them not, but this at once.`,
+After an interrupt commands that run are waited for, and what they say still counts.`,
 		Example: `  kimberlite consume orders mailer
   kimberlite consume orders mailer -n 10 -o jsonl
   kimberlite consume orders mailer --exec ./mail.sh --concurrency 4
