@@ -45,13 +45,19 @@ func (s *Suite) missing(c *model.Call, e *wire.Error) {
 	s.must(Refusal, !c.Known || c.Stream.Shaky || c.Stream.Tenant.Shaky, "%s: %s, but the stream was known to exist", where(c), e.Code)
 }
 
-// created notes that a stream exists under an id. It is the same for ever, and no other stream's.
+// created notes that a stream exists under an id. It is the same for ever, and no other stream's. Where a hole in the log
+// may have swallowed the stream, it may have been made anew.
 func (s *Suite) created(st *model.Stream, id wire.StreamID) {
 	if other := s.M.ByID[id]; !s.must(Refusal, other == nil || other == st, "stream id %d was given to %s and to %s", id, nameOf(other), st.Name) {
 		return
 	}
-	if !s.must(Refusal, st.ID == 0 || st.ID == id, "stream %s had id %d and has id %d", st.Name, st.ID, id) {
+	if !s.must(Refusal, st.ID == 0 || st.ID == id || st.Tenant.Shaky, "stream %s had id %d and has id %d", st.Name, st.ID, id) {
 		return
+	}
+	if st.ID != 0 && st.ID != id {
+		delete(s.M.ByID, st.ID)
+		st.Lose(0)
+		st.Head, st.Shaky = 0, true
 	}
 	st.ID, st.Exists, st.Tenant.Exists = id, true, true
 	s.M.ByID[id] = st

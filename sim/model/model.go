@@ -214,6 +214,16 @@ func (s *Stream) Own(o wire.Offset, w Owner) {
 	s.Owners[o] = w
 }
 
+// Lose lets go of the events from an offset on, which damage to the disk has taken. Others may take their place.
+func (s *Stream) Lose(from wire.Offset) {
+	for o := from; o < wire.Offset(len(s.Owners)); o++ {
+		if a := s.Owners[o].Append; a != nil {
+			a.Excused, a.Placed = true, false
+		}
+		s.Owners[o] = Owner{}
+	}
+}
+
 // LostAt returns the range of what may be lost that holds an offset.
 func (s *Stream) LostAt(o wire.Offset) (Span, bool) {
 	for _, l := range s.Lost {

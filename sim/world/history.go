@@ -253,12 +253,7 @@ func (w *World) excuse(list []record, tail bool) {
 			st.Lost = append(st.Lost, model.Span{From: r.first, To: r.first + wire.Offset(r.count)})
 			continue
 		}
-		for o := r.first; o < wire.Offset(len(st.Owners)); o++ {
-			if a := st.Owners[o].Append; a != nil {
-				a.Excused, a.Placed = true, false
-			}
-			st.Owners[o] = model.Owner{}
-		}
+		st.Lose(r.first)
 	}
 }
 
