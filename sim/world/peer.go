@@ -45,7 +45,7 @@ func (p *peer) Data(b []byte) {
 	s.w.bytes += uint64(len(b))
 	requests, err := p.session.Feed(b, nil)
 	for _, r := range requests {
-		s.w.groups.Received(uint64(p.id), r)
+		s.w.groups.Received(uint64(p.id), r, s.now().Mono)
 		if b, ok := r.Body.(*wire.Subscribe); ok {
 			p.asked[r.ID] = b.Stream
 		}

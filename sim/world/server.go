@@ -54,7 +54,6 @@ func (w *World) boot() {
 	w.lives++
 	s := &server{w: w, number: w.lives, clock: w.clock, tasks: map[engine.JobID]*task{}, peers: map[engine.ConnID]*peer{}, listened: map[wire.SubscriptionID]wire.StreamID{}}
 	s.clock.boot = w.now
-	w.groups.Crashed()
 	s.fs = w.disk.files()
 	w.server = s
 	w.note("boot", uint64(s.number), 0, 0)
@@ -96,6 +95,7 @@ func (s *server) start(m *engine.Machine, report *engine.Report) {
 	s.opened, s.m = true, m
 	s.log = seg.NewLog(s.fs, m.Geometry())
 	s.loop = loop.New(m, s, w.loopConfig())
+	w.groups.Crashed()
 	w.note("recovered", uint64(s.number), uint64(report.LSN), trace.Sum(hashOf(m)))
 	w.recovered(s, report)
 	s.tick()
@@ -286,9 +286,11 @@ func (s *server) Push(e *engine.Push) {
 	}
 	switch b := e.Msg.Body.(type) {
 	case *wire.GroupEvents:
-		s.w.groups.Delivered(uint64(e.Conn), b, s.now().Mono, func(id wire.StreamID) wire.Offset { return s.w.history.heads[id] })
+		s.w.groups.Delivered(uint64(e.Conn), b, s.now().Mono)
 	case *wire.Gap:
 		s.w.groups.Told(b)
+	case *wire.SubscriptionClosed:
+		s.w.groups.Dismissed(b.Subscription)
 	}
 	p.send(&e.Msg)
 	s.strike(s.w.at.reply)
@@ -312,7 +314,7 @@ func (s *server) Disconnect(id engine.ConnID, why loop.Reason) {
 	if s.doom != "" || p == nil {
 		return
 	}
-	s.w.groups.Ended()
+	s.w.groups.Ended(uint64(id))
 	s.w.note("disconnect", uint64(id), uint64(len(why)), 0)
 	p.finish(why)
 }

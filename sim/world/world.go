@@ -110,7 +110,8 @@ func New(p *plan.Plan) *World {
 	}
 	w.suite.Now = w.Now
 	w.suite.Damaged = w.damaged
-	w.groups = check.NewGroups(w.suite)
+	w.groups = check.NewGroups(w.suite, client.CrewTenant)
+	w.groups.Stored = func(id wire.StreamID) wire.Offset { return w.history.heads[id] }
 	w.groups.Damaged = func() bool { return len(w.disk.disk.Ledger()) > 0 }
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
