@@ -1,0 +1,186 @@
+package sql
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// conn is a connection to a tenant's database. One goroutine uses it at a time.
+type conn struct {
+	db    *sqlite3.Conn
+	cache map[string]*sqlite3.Stmt // prepared statements of clients, by text
+	order []string                 // of the cache, the longest unused first
+	dates *sqlite3.Conn            // computes dates; nil until one is needed
+
+	// What the statement under way may do and see.
+	own      bool   // it is the projection's own: everything
+	verb     string // of a client's
+	writer   bool
+	shadows  map[string]bool // of a past connection: tables that are seen through a view of the same name, folded
+	views    map[string]bool // of a past connection: the client's views, folded
+	position wire.Position
+	now      wire.Time
+	random   *rand.ChaCha8
+	budget   budget
+	denied   string // why the authorizer has refused something
+	missing  string // the table that it has refused since it was not there then
+}
+
+// maxPrepared is how many prepared statements a connection keeps.
+const maxPrepared = 64
+
+// connMemory is how much memory a connection may take, in bytes. The database is not part of it.
+const connMemory = 256 << 20
+
+// connect opens a connection to a database of the mvcc file system.
+func connect(name string, writer bool) (*conn, error) {
+	mode := "ro"
+	if writer {
+		mode = "rw"
+	}
+	db, err := sqlite3.OpenContext(sqlite3.WithMaxMemory(context.Background(), connMemory), "file:/"+name+"?vfs=mvcc&mode="+mode)
+	if err != nil {
+		return nil, fmt.Errorf("open a connection: %w", err)
+	}
+	c := &conn{db: db, cache: map[string]*sqlite3.Stmt{}, writer: writer, own: true}
+	if err := c.prepareConn(); err != nil {
+		c.close()
+		return nil, fmt.Errorf("set up a connection: %w", err)
+	}
+	return c, nil
+}
+
+func (c *conn) prepareConn() error {
+	for limit, value := range map[sqlite3.LimitCategory]int{ //det:order-free: each for itself
+		sqlite3.LIMIT_LENGTH:              maxValue,
+		sqlite3.LIMIT_SQL_LENGTH:          maxStatement,
+		sqlite3.LIMIT_ATTACHED:            0,
+		sqlite3.LIMIT_LIKE_PATTERN_LENGTH: 1000,
+	} {
+		c.db.Limit(limit, value)
+	}
+	if err := c.db.Exec("PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON; PRAGMA temp_store = MEMORY"); err != nil {
+		return err
+	}
+	if err := c.functions(); err != nil {
+		return err
+	}
+	return c.db.SetAuthorizer(c.authorize)
+}
+
+const (
+	// maxValue is the greatest length of a text or blob, in bytes.
+	maxValue = 16 << 20
+	// maxStatement is the greatest length of a statement, in bytes.
+	maxStatement = 1 << 20
+)
+
+func (c *conn) close() {
+	for _, s := range c.cache { //det:order-free: each for itself
+		s.Close()
+	}
+	c.cache = nil
+	if c.dates != nil {
+		c.dates.Close()
+	}
+	c.db.Close()
+}
+
+// exec runs statements of the projection's own, which have neither parameters nor results.
+func (c *conn) exec(format string, args ...any) error {
+	c.own = true
+	return c.db.Exec(fmt.Sprintf(format, args...))
+}
+
+// each runs a query of the projection's own, and calls row for each row.
+func (c *conn) each(query string, row func(*sqlite3.Stmt)) error {
+	c.own = true
+	s, _, err := c.db.Prepare(query)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for s.Step() {
+		row(s)
+	}
+	return s.Err()
+}
+
+// prepare returns a client's statement, ready to be run.
+func (c *conn) prepare(text string) (*sqlite3.Stmt, error) {
+	if s := c.cache[text]; s != nil {
+		c.touch(text)
+		return s, nil
+	}
+	s, _, err := c.db.PrepareFlags(text, sqlite3.PREPARE_PERSISTENT)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.order) >= maxPrepared {
+		c.cache[c.order[0]].Close()
+		delete(c.cache, c.order[0])
+		c.order = c.order[1:]
+	}
+	c.cache[text] = s
+	c.order = append(c.order, text)
+	return s, nil
+}
+
+// touch makes a statement the one that was used last.
+func (c *conn) touch(text string) {
+	for i, t := range c.order {
+		if t == text {
+			copy(c.order[i:], c.order[i+1:])
+			c.order[len(c.order)-1] = text
+			return
+		}
+	}
+}
+
+// forget drops the prepared statements: the schema is another one.
+func (c *conn) forget() {
+	for _, s := range c.cache { //det:order-free: each for itself
+		s.Close()
+	}
+	clear(c.cache)
+	c.order = c.order[:0]
+}
+
+// budget ends a statement that takes too many steps, or that nobody waits for any more. SQLite asks it once in a thousand
+// steps of its virtual machine, so that a statement ends at the same step whenever it is run.
+type budget struct {
+	left int
+	stop *Stop
+}
+
+var _ context.Context = (*budget)(nil)
+
+// stepsAtOnce is how many steps of the virtual machine lie between two questions to the budget.
+const stepsAtOnce = 1000
+
+// Deadline implements context.Context.
+func (b *budget) Deadline() (t time.Time, ok bool) { return t, false }
+
+// Done implements context.Context.
+func (b *budget) Done() <-chan struct{} { return nil }
+
+// Value implements context.Context.
+func (b *budget) Value(any) any { return nil }
+
+// Err implements context.Context.
+func (b *budget) Err() error {
+	if b.stop != nil && b.stop.Stopped() {
+		return context.Canceled
+	}
+	if b.left <= 0 {
+		return context.DeadlineExceeded
+	}
+	b.left--
+	return nil
+}
