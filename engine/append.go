@@ -148,6 +148,9 @@ func (s *state) applyAppend(r *seg.Record, at seg.Extent, geo seg.Geometry) erro
 		return err
 	}
 	x.extend(r, events, at, geo)
+	if r.Flags&seg.FlagMakes != 0 && x == t.sql {
+		t.claimName(r)
+	}
 	if r.Flags&seg.FlagKey != 0 {
 		s.remember(x, r)
 	}

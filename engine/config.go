@@ -71,6 +71,15 @@ type Config struct {
 	KeyAge        wire.Span
 	Keys          int
 
+	// SQLSteps is how many steps of SQLite's virtual machine a statement may take, and SQLPages how many pages of 4 KiB the
+	// tables of a tenant.
+	SQLSteps uint64
+	SQLPages uint64
+	// MaxQueries is how many queries there may be at work at a time; each may take much memory. MaxQuestions is how many may
+	// wait or be at work.
+	MaxQueries   int
+	MaxQuestions int
+
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)
 }
@@ -100,5 +109,9 @@ func DefaultConfig() Config {
 		KeysPerStream:  10_000,
 		KeyAge:         Day,
 		Keys:           250_000,
+		SQLSteps:       500_000_000,
+		SQLPages:       256 << 10,
+		MaxQueries:     8,
+		MaxQuestions:   10_000,
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/engine/sql"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -129,7 +130,7 @@ func (s *state) remember(x *stream, r *seg.Record) {
 		return // only where a hole has swallowed limits
 	}
 	w.add(keyed{
-		key: r.Key(), digest: recordDigest(r), first: r.First, count: r.Count, commit: r.Commit, position: r.Position, lsn: r.LSN,
+		key: r.Key(), digest: contentOf(x, r), first: r.First, count: r.Count, commit: r.Commit, position: r.Position, lsn: r.LSN,
 	})
 	s.keys++
 	if len(s.keyOrder) > 2*s.keys+64 {
@@ -192,6 +193,18 @@ func requestDigest(b *wire.AppendEvents) [16]byte {
 		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(t)))
 	}
 	return [16]byte(h.Sum(nil))
+}
+
+// contentOf returns the digest of what a keyed entry of a stream was asked to do.
+func contentOf(x *stream, r *seg.Record) [16]byte {
+	if x == x.tenant.sql {
+		if e, _, ok := wire.NextEvent(r.Events()); ok {
+			if entry, err := sql.Decode(e.Data, e.Timestamp); err == nil {
+				return entry.Content()
+			}
+		}
+	}
+	return recordDigest(r)
 }
 
 func recordDigest(r *seg.Record) [16]byte {

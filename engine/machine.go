@@ -38,6 +38,10 @@ type Machine struct {
 	lastDelivery  wire.DeliveryID     // the last one given
 	keying        map[JobID]keying    // waiting for their job
 	retrying      []*subscription     // whose read has failed
+	tables        map[wire.TenantID]*tables
+	applying      map[JobID]*tables   // waiting for their job
+	questions     map[JobID]*question // the same
+	asked         int                 // questions that wait or are under way
 	stats         Stats
 	err           error // why it halted
 }
@@ -74,6 +78,8 @@ type Stats struct {
 	Redeliveries     uint64 // of them, those that were not an event's first
 	Acks             uint64 // of deliveries
 	GroupParked      uint64 // events
+	SQLWrites        uint64 // statements that became entries
+	Queries          uint64 // statements that read
 
 	Tenants    int
 	Streams    int
@@ -136,8 +142,10 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.createStream(r, b, fx)
 	case *wire.AppendEvents:
 		return m.append(r, b, fx)
-	case *wire.Query, *wire.QueryAt:
-		return m.refuse(r, wire.QueryExecutionError, 0, fx, "SQL is not available")
+	case *wire.Query:
+		return m.query(r, b, fx)
+	case *wire.QueryAt:
+		return m.queryAt(r, b, fx)
 	case *wire.ReadEvents:
 		return m.read(r, b, fx)
 	case *wire.Sync:
@@ -213,7 +221,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -229,7 +237,7 @@ func (m *Machine) Now() wire.Time { return m.clock.now }
 // Stats returns the counters.
 func (m *Machine) Stats() Stats {
 	s := m.stats
-	s.Tenants, s.Streams = len(m.state.order), len(m.state.streams)-len(m.state.order)
+	s.Tenants, s.Streams = len(m.state.order), len(m.state.streams)-m.state.systems
 	if m.state.tenants[serverTenant] != nil {
 		s.Tenants--
 	}
@@ -296,7 +304,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.lapse(m.retryReads(fx)))
+	fx = m.endBatch(m.lapse(m.retryTables(m.retryReads(fx))))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -321,6 +329,10 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.verifyDone(c.Job, r, fx)
 	case snapshotResult:
 		return m.snapshotDone(r, fx)
+	case applyResult:
+		return m.applied(c.Job, r, fx)
+	case queryResult:
+		return m.answered(c.Job, r, fx)
 	case orderResult:
 		return m.keysFound(c.Job, r, fx)
 	case readResult:
@@ -367,6 +379,6 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
 	return append([]string{
-		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group",
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql",
 	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}.Capabilities()...)
 }

@@ -94,6 +94,9 @@ const (
 	ProbeRedelivered
 	ProbeKeyBlocked
 	ProbeExplained
+	ProbeDuplicateStatement // a statement's idempotency key was known
+	ProbePositionAhead      // a query was asked as of a position that there is not yet
+	ProbeOutcomesTold       // the log was told which tables there are
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -191,6 +194,9 @@ var probeNames = [ProbeCount]string{
 	ProbeRedelivered:               "redelivered",
 	ProbeKeyBlocked:                "key-blocked",
 	ProbeExplained:                 "explained",
+	ProbeDuplicateStatement:        "duplicate-statement",
+	ProbePositionAhead:             "position-ahead",
+	ProbeOutcomesTold:              "outcomes-told",
 }
 
 func (c *Config) hit(p Probe) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ func (p *play) run(c *script.Command) string {
 		p.open(c)
 	case "restart":
 		p.disk.ProcessCrash()
+		p.m.Close()
 		p.open(c)
 	case "disk":
 		p.setDisk(c)
@@ -81,6 +83,8 @@ func (p *play) run(c *script.Command) string {
 		p.step(engine.Tick{})
 	case "job":
 		p.job(c)
+	case "settle":
+		p.settle(c)
 	case "stats":
 		p.stats(c)
 	case "populate":
@@ -111,7 +115,7 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 	case "append":
 		return appendBody(c)
 	case "query":
-		return &wire.Query{SQL: c.Text("sql", "SELECT 1")}
+		return queryBody(c)
 	case "read":
 		b := &wire.ReadEvents{
 			Stream: wire.StreamID(c.Int("stream", 1)), FromOffset: wire.Offset(c.Int("from", 0)), MaxBytes: uint64(c.Int("bytes", 1<<20)),
@@ -179,6 +183,26 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return &wire.ListTenants{After: wire.TenantID(c.Int("after", 0)), Limit: uint32(c.Int("limit", 0))}
 	}
 	return nil
+}
+
+// queryBody returns the query of a command. Parameters are integers where they look like it, and texts else.
+func queryBody(c *script.Command) wire.RequestBody {
+	text, key := c.Text("sql", "SELECT 1"), wire.Option[wire.Key]{}
+	if c.Has("key") {
+		key = wire.Some(wire.Key{byte(c.Int("key", 0))})
+	}
+	var params []wire.Value
+	for _, p := range c.List("params") {
+		if n, err := strconv.ParseInt(p, 10, 64); err == nil {
+			params = append(params, wire.Value{Kind: wire.BigInt, Int: n})
+		} else {
+			params = append(params, wire.Value{Kind: wire.Text, Text: p})
+		}
+	}
+	if c.Has("at") {
+		return &wire.QueryAt{SQL: text, Params: params, Position: wire.Position(c.Int("at", 0)), IdempotencyKey: key}
+	}
+	return &wire.Query{SQL: text, Params: params, IdempotencyKey: key}
 }
 
 func subscribeBody(c *script.Command) wire.RequestBody {
@@ -375,6 +399,27 @@ func (p *play) setDisk(c *script.Command) {
 	}
 }
 
+// settle lets the disk and all jobs finish, whatever follows from that. It shows the replies alone.
+func (p *play) settle(c *script.Command) {
+	for p.step(engine.EndBatch{}); p.upto != 0 || len(p.jobs) > 0; {
+		if p.upto != 0 {
+			p.synced(c)
+		}
+		if len(p.jobs) > 0 {
+			j := p.jobs[0]
+			p.jobs = p.jobs[1:]
+			p.finish(j)
+		}
+	}
+	lines := strings.SplitAfter(p.out.String(), "\n")
+	p.out.Reset()
+	for _, line := range lines {
+		if strings.HasPrefix(line, "Reply") {
+			p.out.WriteString(line)
+		}
+	}
+}
+
 func (p *play) finish(j *engine.StartJob) {
 	p.step(engine.JobDone{Job: j.Job, Result: j.Run.Run(p.fs)})
 }
@@ -528,6 +573,8 @@ func describeBody(body wire.ResponseBody) string {
 		return fmt.Sprintf(" Next:%d", b.Next)
 	case *wire.CreditReply:
 		return fmt.Sprintf(" Events:%d Bytes:%d", b.Events, b.Bytes)
+	case *wire.QueryReply:
+		return describeQuery(b)
 	case *wire.SyncReply:
 		return fmt.Sprintf(" Success:%t", b.Success)
 	case *wire.PingReply:
@@ -553,6 +600,36 @@ func describeBody(body wire.ResponseBody) string {
 		return s + fmt.Sprintf(" More:%t", b.More)
 	}
 	return fmt.Sprintf(" %T", body)
+}
+
+func describeQuery(b *wire.QueryReply) string {
+	s := fmt.Sprintf(" Position:%d", b.Position)
+	if b.RowsAffected > 0 {
+		s += fmt.Sprintf(" Affected:%d", b.RowsAffected)
+	}
+	s += " [" + strings.Join(b.Columns, " ") + "]"
+	for _, row := range b.Rows {
+		s += " ("
+		for i, v := range row {
+			if i > 0 {
+				s += ", "
+			}
+			switch v.Kind {
+			case wire.Null:
+				s += "NULL"
+			case wire.Text:
+				s += v.Text
+			case wire.Double:
+				s += fmt.Sprint(v.Float)
+			case wire.Bytes:
+				s += fmt.Sprintf("%x", v.Bytes)
+			default:
+				s += fmt.Sprint(v.Int)
+			}
+		}
+		s += ")"
+	}
+	return s
 }
 
 func describeStream(d *wire.StreamDescription) string {

@@ -76,8 +76,8 @@ func (s *stream) unsealedBefore() uint64 {
 
 // sealedKey says under which key a stream's events are in sealed files.
 func (s *stream) sealedKey() seg.Key {
-	if s.system() {
-		return seg.Key{Tenant: s.tenant.id} // they are part of acts
+	if s.id == auditStream(s.tenant.id) {
+		return seg.Key{Tenant: s.tenant.id} // its events are part of acts
 	}
 	return seg.Key{Tenant: s.tenant.id, Stream: s.id}
 }

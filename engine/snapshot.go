@@ -123,6 +123,7 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //	lsn | last stream id | holed (1) | confirmed skew | limits of keys: per stream, age, total
 //	last removal | swept up to | when | since when something waits for a sweep
 //	tenants: id | name | created | position | commit | health (1) | hash of the last audit event (32)
+//	         | names of tables | claims: offset, name | checked: offset, hash of outcomes (32)
 //	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
 //	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to
 //	         | holds: name, reason, set | keys: key (16), digest (16), first, count, commit, position, lsn
@@ -155,6 +156,7 @@ func (c *capture) encodeState(p []byte) []byte {
 		p = appendString(putNumbers(p, uint64(t.id)), t.name)
 		p = putNumbers(p, uint64(t.created), uint64(t.position), uint64(t.commit))
 		p = append(append(p, byte(t.health)), t.chain[:]...)
+		p = t.encodeTables(p)
 	}
 	p = putNumbers(p, uint64(len(c.streams)))
 	for i := range c.streams {
@@ -205,6 +207,9 @@ func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.
 		t := &tenant{id: wire.TenantID(d.u64()), name: d.string(), created: wire.Time(d.u64()),
 			position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
 		copy(t.chain[:], d.take(sha256.Size))
+		if version >= tablesVersion {
+			t.decodeTables(&d)
+		}
 		s.addTenant(t)
 	}
 	var streams []*stream // in the order of the snapshot
@@ -286,8 +291,12 @@ func (x *stream) plausible(s *state, next seg.Address, geo seg.Geometry) bool {
 	return true
 }
 
-// groupsVersion is the first format whose snapshots have consumer groups.
-const groupsVersion = 4
+const (
+	// groupsVersion is the first format whose snapshots have consumer groups.
+	groupsVersion = 4
+	// tablesVersion is the first format whose snapshots have the names of tables.
+	tablesVersion = 5
+)
 
 func (s *state) decodeStream(d *decoder, version uint32) *stream {
 	x := &stream{id: wire.StreamID(d.u64()), tenant: s.tenants[wire.TenantID(d.u64())], name: d.string(),

@@ -18,6 +18,7 @@ type state struct {
 	tenants    map[wire.TenantID]*tenant
 	order      []*tenant // ascending ids
 	streams    map[wire.StreamID]*stream
+	systems    int       // of them, the system's
 	holed      bool      // the log has had a hole, so that numbers may jump
 	skew       wire.Span // how far behind the engine clock the wall clock was when somebody confirmed it; at most 0
 	limits     keyLimits
@@ -37,8 +38,13 @@ type tenant struct {
 	commit   wire.Time          // of its last entry
 	streams  []*stream          // ascending ids
 	names    map[string]*stream // by lower-case name
+	lsn      seg.LSN            // the same; 0 where that was before a snapshot
 	health   health
 	audit    *stream
+	sql      *stream           // of statements; nil before the first one
+	tables   []string          // as the statements before checked have left them, ascending
+	claims   []claim           // of the statements from there on; ascending
+	checked  tableCheck        // the last that the log says
 	chain    [sha256.Size]byte // hash of the last audit event
 }
 
@@ -135,6 +141,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applySweep(r)
 	case r.Kind == seg.KindGroupMoves:
 		err = s.applyMoves(r)
+	case r.Kind == seg.KindTables:
+		err = s.applyTables(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:
@@ -175,7 +183,7 @@ func (s *state) advance(r *seg.Record) (*tenant, error) {
 	case r.Position != t.position+1:
 		return nil, fmt.Errorf("%w: position %d of tenant %d after %d", errMisfit, r.Position, r.Tenant, t.position)
 	}
-	t.position, t.commit = r.Position, r.Commit
+	t.position, t.commit, t.lsn = r.Position, r.Commit, r.LSN
 	return t, nil
 }
 
@@ -183,7 +191,10 @@ func (s *state) advance(r *seg.Record) (*tenant, error) {
 // so that what was written later can be read.
 func (s *state) known(r *seg.Record, t *tenant) (*stream, error) {
 	x := s.streams[r.Stream]
-	if x == nil && s.holed {
+	if x == nil && r.Stream == sqlStream(t.id) {
+		x = newSystemStream(t, r.Stream, sqlName, r.Commit, r.LSN)
+		s.addStream(x)
+	} else if x == nil && s.holed {
 		x = &stream{id: r.Stream, tenant: t, name: fmt.Sprintf("$recovered-%d", r.Stream), created: r.Commit}
 		s.addStream(x)
 	}

@@ -32,6 +32,9 @@ func (m *Machine) createStream(r *Request, b *wire.CreateStream, fx []Effect) []
 		if s := m.named(t, b.Name); s != nil {
 			return m.taken(r, s, fx)
 		}
+		if t.table(b.Name) {
+			return m.refuse(r, wire.StreamAlreadyExists, t.lsn, fx, "a table or view named %q exists, or is being made; streams and tables share their names", b.Name)
+		}
 	}
 	a, first := newStreamAct(r, m.state.lastStream+1, b), newTenantAct(r, id, firstUseName)
 	room := m.actSize(a)
@@ -87,8 +90,14 @@ func (s *state) applyCreateStream(r *seg.Record, t *tenant, d *decoder) error {
 }
 
 func (s *state) addStream(x *stream) {
-	if x.system() {
+	switch x.id {
+	case auditStream(x.tenant.id):
 		x.tenant.audit = x
+	case sqlStream(x.tenant.id):
+		x.tenant.sql = x
+	}
+	if x.system() {
+		s.systems++
 	} else {
 		s.lastStream = max(s.lastStream, x.id)
 	}

@@ -54,9 +54,19 @@ func (s *state) applyCreateTenant(r *seg.Record, d *decoder) (*tenant, error) {
 // newTenant adds a tenant and its system streams.
 func (s *state) newTenant(t *tenant) {
 	s.addTenant(t)
-	s.addStream(&stream{
-		id: auditStream(t.id), tenant: t, name: auditName, class: wire.NonPHI, placement: wire.Placement{Global: true}, created: t.created, lsn: s.lsn + 1,
-	})
+	s.addStream(newSystemStream(t, auditStream(t.id), auditName, t.created, s.lsn+1))
+}
+
+func newSystemStream(t *tenant, id wire.StreamID, name string, created wire.Time, lsn seg.LSN) *stream {
+	return &stream{id: id, tenant: t, name: name, class: wire.NonPHI, placement: wire.Placement{Global: true}, created: created, lsn: lsn}
+}
+
+// systems returns how many of the tenant's streams are the system's.
+func (t *tenant) systems() int {
+	if t.sql != nil {
+		return 2
+	}
+	return 1
 }
 
 func (s *state) addTenant(t *tenant) {
@@ -75,7 +85,7 @@ func (m *Machine) listTenants(r *Request, b *wire.ListTenants, fx []Effect) []Ef
 	list := make([]wire.TenantDescription, n)
 	for i, t := range rest[:n] {
 		list[i] = wire.TenantDescription{
-			Tenant: t.id, Name: t.name, Created: t.created, Streams: uint64(len(t.streams) - 1), Position: t.position,
+			Tenant: t.id, Name: t.name, Created: t.created, Streams: uint64(len(t.streams) - t.systems()), Position: t.position,
 		}
 	}
 	return m.reply(r, &wire.ListTenantsReply{Tenants: list, More: n < len(rest)}, m.state.lsn, fx)

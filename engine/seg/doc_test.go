@@ -286,7 +286,7 @@ func TestDocumentedStateIsTheCode(t *testing.T) {
 		t.Errorf("the index entry is from %d to %d, and the log goes on at %d", start, end, next)
 	}
 	tenant, stream := x.sizes["tenant"]-len("dev"), x.sizes["stream"]-len("$audit")+8 // the count of its index
-	p.says(t, fmt.Sprintf("| a tenant in a snapshot | %d and its name |", tenant),
+	p.says(t, fmt.Sprintf("| a tenant in a snapshot | %d, its name and those of its tables |", tenant),
 		fmt.Sprintf("| a stream in a snapshot | %d, its name and custom region, and its holds |", stream),
 		fmt.Sprintf("| an idempotency key in a snapshot | %d |", x.sizes["key"]),
 		fmt.Sprintf("| an index entry | %d |", x.sizes["index"]))

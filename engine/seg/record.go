@@ -32,6 +32,7 @@ const (
 	KindDeleteGroup    Kind = 17
 	KindUnpark         Kind = 18 // parked events are delivered again, or dropped
 	KindGroupMoves     Kind = 19 // what happens to a group's events; outside the tenant's log
+	KindTables         Kind = 20 // which tables there are, and what has come of the statements; outside the tenant's log
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
@@ -81,6 +82,8 @@ const (
 	FlagKey = 1
 	// FlagTimed marks an append whose event times the client has given.
 	FlagTimed = 2
+	// FlagMakes marks a statement that may make a table or view.
+	FlagMakes = 8
 	// FlagAudit marks an act whose body begins with its audit event.
 	FlagAudit = 4
 

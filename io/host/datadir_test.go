@@ -34,6 +34,7 @@ func TestOldDataDirectoriesOpen(t *testing.T) {
 		readDataDirectory(t, connect(t, h))
 		if version == newest {
 			readGroup(t, connect(t, h))
+			readTables(t, connect(t, h))
 		}
 		old := strings.HasSuffix(version, "v1") || strings.HasSuffix(version, "v2") // whose snapshots are not read any more
 		if len(h.Report.Holes)+len(h.Report.Torn)+len(h.Report.BadSnapshot) > 0 || (h.Report.Snapshot == 0) != old {
@@ -42,6 +43,21 @@ func TestOldDataDirectoriesOpen(t *testing.T) {
 		if err := h.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+var oldStatements = []string{
+	"CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER)", "INSERT INTO accounts VALUES (1, 10), (2, random())",
+	"UPDATE accounts SET balance = 11 WHERE id = 1",
+}
+
+// readTables checks the tables of a data directory, now and before the last statement.
+func readTables(t *testing.T, p *peer) {
+	const text = "SELECT balance FROM accounts WHERE id = 1"
+	now := p.call(&wire.Query{SQL: text}).(*wire.QueryReply)
+	then := p.call(&wire.QueryAt{SQL: text, Position: now.Position - 1}).(*wire.QueryReply)
+	if now.Rows[0][0].Int != 11 || then.Rows[0][0].Int != 10 {
+		t.Errorf("the balance is %v, and was %v", now.Rows, then.Rows)
 	}
 }
 
@@ -71,6 +87,9 @@ func makeDataDirectory(t *testing.T, dir string) {
 			m.settleSome(sub)
 		}
 		p.call(&wire.AppendEvents{Stream: wire.StreamID(1 + i%2), Events: [][]byte{oldEvent(i), oldEvent(-i)}, Timestamps: wire.Some([]wire.Time{wire.Time(i), 7})})
+	}
+	for _, text := range oldStatements {
+		p.call(&wire.Query{SQL: text})
 	}
 	for sealed := []string(nil); len(sealed) == 0; { // only where the directory is made anew
 		p.call(&wire.Ping{})

@@ -1,0 +1,441 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/engine/sql"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// tables is the running side of a tenant's SQL: the projection of its statements, and who waits for it. It is made when it
+// is first needed, out of the tenant's stream $sql, and stays until the server ends.
+//
+// Statements are carried out by one job at a time, in the order of the log, as soon as they are decided; nobody is told of
+// what is not durable. Queries run beside that and beside each other, each on a snapshot.
+type tables struct {
+	tenant *tenant
+	db     *sql.Projection // while a job carries out statements, that job's; queries may use it all the time
+	next   wire.Offset     // of $sql: the first statement that is not carried out
+	chain  [sha256.Size]byte
+	names  []string    // of tables and views, as they are at next
+	busy   bool        // statements are read, or carried out
+	broken *wire.Error // why there is nothing to be had from it any more
+	retry  wire.Time   // monotonic: no read before then, since one has failed; 0 at any time
+	unread patience
+
+	writes    []*sqlWrite // that are not carried out, ascending offsets
+	questions []*question // that wait until a statement is carried out
+	req       *Request    // its reads are made as this one
+}
+
+// sqlWrite is a statement whose outcome a client waits for.
+type sqlWrite struct {
+	req      *Request
+	offset   wire.Offset
+	position wire.Position
+}
+
+// question is a query under way, or the question what had become of a statement.
+type question struct {
+	req        *Request
+	at         bool // it is a QueryAt
+	upto       wire.Offset
+	position   wire.Position // the tenant's when it was asked
+	ask        *sql.Question
+	remembered wire.Option[wire.Position] // instead: the outcome of this one
+	lsn        seg.LSN                    // what its answer may reveal
+}
+
+// tableCheck is what the log says of the tables at a point: what must come of the statements up to there.
+type tableCheck struct {
+	upto  wire.Offset
+	chain [sha256.Size]byte // of the digests of all outcomes
+}
+
+// claim is a name that a statement may give to a table, while it is not known whether it did.
+type claim struct {
+	offset wire.Offset
+	name   string
+}
+
+// head returns the offset behind the last statement that was decided.
+func (l *tables) head() wire.Offset {
+	if l.tenant.sql == nil {
+		return 0
+	}
+	return l.tenant.sql.head
+}
+
+// tablesOf returns a tenant's running side, which it makes where there is none.
+func (m *Machine) tablesOf(t *tenant) *tables {
+	l := m.tables[t.id]
+	if l == nil {
+		ask := &wire.Request{Tenant: t.id, Features: wire.Features{RichEvents: true}, Body: &wire.ReadEvents{Stream: sqlStream(t.id)}}
+		l = &tables{tenant: t, req: &Request{Msg: ask}}
+		if m.tables == nil {
+			m.tables = map[wire.TenantID]*tables{}
+		}
+		m.tables[t.id] = l
+	}
+	return l
+}
+
+// carryOn starts what can be started: queries whose time has come, and the next statements.
+func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
+	if l.broken != nil {
+		return m.giveUp(l, l.broken, fx)
+	}
+	if l.db == nil {
+		db, err := sql.Open()
+		if err != nil {
+			return m.breakDown(l, refusal(wire.InternalError, "the tables cannot be opened: %v", err), fx)
+		}
+		l.db = db
+	}
+	kept := l.questions[:0]
+	for _, q := range l.questions {
+		if q.upto > l.next || len(m.questions) >= m.cfg.MaxQueries {
+			kept = append(kept, q)
+			continue
+		}
+		fx = m.answer(l, q, fx)
+	}
+	clear(l.questions[len(kept):])
+	l.questions = kept
+	if l.busy || l.next >= l.head() || l.retry != 0 {
+		return fx
+	}
+	return m.fetchStatements(l, fx)
+}
+
+// answer has a job answer a question.
+func (m *Machine) answer(l *tables, q *question, fx []Effect) []Effect {
+	q.lsn = l.tenant.lsn
+	var id JobID
+	id, fx = m.start("query", queryJob{l.db, q.ask, q.remembered}, fx)
+	if m.questions == nil {
+		m.questions = map[JobID]*question{}
+	}
+	m.questions[id] = q
+	return fx
+}
+
+// queryJob answers a question.
+type queryJob struct {
+	db         *sql.Projection
+	ask        *sql.Question
+	remembered wire.Option[wire.Position]
+}
+
+type queryResult struct {
+	result  *sql.Result
+	outcome *sql.Outcome
+	refusal *wire.Error
+}
+
+// Run implements Job.
+func (j queryJob) Run(seg.Files) any {
+	if j.remembered.Set {
+		o, err := j.db.Remembered(j.remembered.Value)
+		if err != nil {
+			return queryResult{refusal: refusal(wire.InternalError, "%v", err)}
+		}
+		return queryResult{outcome: o}
+	}
+	r, e := j.db.Query(j.ask)
+	return queryResult{result: r, refusal: e}
+}
+
+// answered hands the answer of a question out, once everything that it may reveal is durable.
+func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
+	q := m.questions[id]
+	delete(m.questions, id)
+	if !q.remembered.Set {
+		m.asked--
+	}
+	switch {
+	case r.refusal != nil:
+		fx = m.reply(q.req, r.refusal, q.lsn, fx)
+	case r.outcome != nil:
+		fx = m.replyOutcome(q.req, q.remembered.Value, r.outcome, q.lsn, fx)
+	default:
+		position := r.result.Position
+		if !q.ask.At.Set && !q.ask.Time.Set {
+			position = max(position, q.position)
+		}
+		fx = m.reply(q.req, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Position: position}, q.lsn, fx)
+	}
+	for _, t := range m.state.order { // it was perhaps another tenant's turn
+		if l := m.tables[t.id]; l != nil && len(l.questions) > 0 {
+			fx = m.carryOn(l, fx)
+		}
+	}
+	return m.endBatch(fx)
+}
+
+// replyOutcome tells what has become of a statement that writes.
+func (m *Machine) replyOutcome(r *Request, at wire.Position, o *sql.Outcome, after seg.LSN, fx []Effect) []Effect {
+	if o.Err != nil {
+		return m.reply(r, &wire.Error{Code: o.Err.Code, Message: o.Err.Message}, after, fx)
+	}
+	b := &wire.QueryReply{Columns: o.Columns, Rows: o.Rows, RowsAffected: o.Affected, Position: at}
+	if !o.Returns {
+		b.Columns = []string{"rows_affected", "log_offset"}
+		b.Rows = [][]wire.Value{{{Kind: wire.BigInt, Int: int64(o.Affected)}, {Kind: wire.BigInt, Int: int64(at)}}}
+	}
+	return m.reply(r, b, after, fx)
+}
+
+// statementsAtOnce is how many bytes of statements a job carries out.
+const statementsAtOnce = 1 << 20
+
+// fetchStatements reads the next statements, and has a job carry them out.
+func (m *Machine) fetchStatements(l *tables, fx []Effect) []Effect {
+	rd := m.reading(l.tenant.sql, l.next, statementsAtOnce)
+	rd.req = l.req
+	if c := l.tenant.checked; c.upto > l.next { // the outcome there is known
+		rd.end = min(rd.end, c.upto)
+	}
+	l.busy = true
+	rd.then = func(b wire.ResponseBody, fx []Effect) []Effect {
+		l.busy = false
+		switch b := b.(type) {
+		case *wire.ReadEventsReply:
+			if first, any := b.Events.First(); any && first == l.next {
+				l.busy, l.unread = true, 0
+				var id JobID
+				id, fx = m.start("apply-sql", applyJob{l.db, b.Events}, fx)
+				if m.applying == nil {
+					m.applying = map[JobID]*tables{}
+				}
+				m.applying[id] = l
+				return fx
+			}
+			return m.breakDown(l, refusal(wire.DataCorrupted, "statement %d of stream %s is not where it should be; run `kimberlite doctor` on the data directory", l.next, sqlName), fx)
+		case *wire.Error:
+			return m.unreadStatements(l, b, fx)
+		}
+		return fx
+	}
+	return m.readOn(rd, fx)
+}
+
+// unreadStatements takes up that statements could not be read. Where the disk does not give them for long, those who wait are
+// told so; who asks later has it tried again.
+func (m *Machine) unreadStatements(l *tables, e *wire.Error, fx []Effect) []Effect {
+	if e.Code == wire.DataCorrupted {
+		return m.breakDown(l, e, fx)
+	}
+	l.retry = m.clock.mono + wire.Time(readRetry)
+	if pass, _ := l.unread.failed(e.Code); pass {
+		return m.giveUp(l, e, fx)
+	}
+	return fx
+}
+
+// applyJob carries out statements.
+type applyJob struct {
+	db     *sql.Projection
+	events wire.EventRange
+}
+
+type applyResult struct {
+	outcomes []*sql.Outcome
+	names    []string
+	err      error
+}
+
+// Run implements Job.
+func (j applyJob) Run(seg.Files) any {
+	var entries []*sql.Entry
+	for e := range j.events.All {
+		entry, err := sql.Decode(e.Data, e.Timestamp)
+		if err != nil {
+			return applyResult{err: err}
+		}
+		entries = append(entries, entry)
+	}
+	outcomes, err := j.db.Apply(entries)
+	return applyResult{outcomes, j.db.Names(), err}
+}
+
+// applied goes on behind statements that are carried out.
+func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
+	l := m.applying[id]
+	delete(m.applying, id)
+	l.busy = false
+	if r.err != nil {
+		return m.endBatch(m.breakDown(l, refusal(wire.InternalError, "%v", r.err), fx))
+	}
+	first := l.next
+	l.names = r.names
+	for _, o := range r.outcomes {
+		h := sha256.New()
+		h.Write(l.chain[:])
+		h.Write(o.Digest[:])
+		h.Sum(l.chain[:0])
+		l.next++
+		if c := l.tenant.checked; c.upto == l.next && c.chain != l.chain {
+			return m.endBatch(m.breakDown(l, refusal(wire.InternalError,
+				"the statements of the tenant, carried out again up to the one before offset %d of stream %s, have another outcome than before", l.next, sqlName), fx))
+		}
+	}
+	m.tellNames(l)
+	fx = m.replyWrites(l, first, r.outcomes, fx)
+	return m.endBatch(m.carryOn(l, fx))
+}
+
+func (m *Machine) replyWrites(l *tables, first wire.Offset, outcomes []*sql.Outcome, fx []Effect) []Effect {
+	n := 0
+	for ; n < len(l.writes) && l.writes[n].offset < l.next; n++ {
+		w := l.writes[n]
+		fx = m.replyOutcome(w.req, w.position, outcomes[w.offset-first], l.tenant.sql.lsn, fx)
+	}
+	clear(l.writes[:n])
+	l.writes = l.writes[n:]
+	return fx
+}
+
+// outcomesAtOnce is after how many statements the log says what has come of them.
+const outcomesAtOnce = 256
+
+// tellNames has the log say which tables there are and what has come of the statements: where the names are others, and
+// now and then. A replay must come to the same.
+func (m *Machine) tellNames(l *tables) {
+	t := l.tenant
+	if l.next <= t.checked.upto || slices.Equal(l.names, t.tables) && len(t.claims) == 0 && l.next-t.checked.upto < outcomesAtOnce {
+		return
+	}
+	body := append([]byte(nil), l.chain[:]...)
+	body = putNumbers(body, uint64(len(l.names)))
+	for _, name := range l.names {
+		body = appendString(body, name)
+	}
+	if m.noRoom(seg.RecordHeader+len(body), admin) != nil {
+		return // it is told with the next statements
+	}
+	m.cfg.hit(ProbeOutcomesTold)
+	m.decide(&seg.Record{Kind: seg.KindTables, Tenant: t.id, Stream: sqlStream(t.id), First: l.next}, body)
+}
+
+// breakDown ends a tenant's SQL. The rest of the tenant goes on.
+func (m *Machine) breakDown(l *tables, why *wire.Error, fx []Effect) []Effect {
+	l.broken = why
+	return m.giveUp(l, why, fx)
+}
+
+// giveUp refuses all who wait. A statement that writes stays in the log: whoever sends it again does so with its key.
+func (m *Machine) giveUp(l *tables, why *wire.Error, fx []Effect) []Effect {
+	after := m.state.lsn
+	for _, w := range l.writes {
+		fx = m.refuse(w.req, wire.QueryExecutionError, after, fx, "the statement is in the log at position %d, and what came of it cannot be told: %s", w.position, why.Message)
+	}
+	for _, q := range l.questions {
+		if !q.remembered.Set {
+			m.asked--
+		}
+		fx = m.reply(q.req, why, after, fx)
+	}
+	l.writes, l.questions = nil, nil
+	return fx
+}
+
+// retryTables goes on with tables whose statements could not be read.
+func (m *Machine) retryTables(fx []Effect) []Effect {
+	for _, t := range m.state.order {
+		if l := m.tables[t.id]; l != nil && l.retry != 0 && m.clock.mono >= l.retry {
+			l.retry = 0
+			fx = m.carryOn(l, fx)
+		}
+	}
+	return fx
+}
+
+// abandon stops the queries of a connection that is gone.
+func (m *Machine) abandon(conn ConnID) {
+	for _, q := range m.questions { //det:order-free: all of them
+		if q.req.Conn == conn && q.ask != nil {
+			q.ask.Stop.Stop()
+		}
+	}
+}
+
+// Close gives back what the machine holds beyond Go's memory. Nothing may be asked of it afterwards.
+func (m *Machine) Close() {
+	for _, l := range m.tables { //det:order-free: each for itself
+		if l.db != nil {
+			l.db.Close()
+		}
+	}
+}
+
+// applyTables takes up what the log says of the tables that there are.
+func (s *state) applyTables(r *seg.Record) error {
+	d := decoder{p: r.Body}
+	var c tableCheck
+	copy(c.chain[:], d.take(sha256.Size))
+	names := make([]string, d.count(4))
+	for i := range names {
+		names[i] = d.string()
+	}
+	t := s.tenants[r.Tenant]
+	if t == nil && s.holed {
+		return nil
+	}
+	if d.bad || t == nil || t.sql == nil || r.Stream != t.sql.id {
+		return fmt.Errorf("%w: tables of tenant %d", errMisfit, r.Tenant)
+	}
+	c.upto = r.First
+	t.checked, t.tables = c, names
+	t.claims = slices.DeleteFunc(slices.Clone(t.claims), func(c claim) bool { return c.offset < r.First })
+	return nil
+}
+
+// encodeTables writes what the state knows of a tenant's tables, for a snapshot.
+func (t *tenant) encodeTables(p []byte) []byte {
+	p = putNumbers(p, uint64(len(t.tables)))
+	for _, name := range t.tables {
+		p = appendString(p, name)
+	}
+	p = putNumbers(p, uint64(len(t.claims)))
+	for _, c := range t.claims {
+		p = appendString(putNumbers(p, uint64(c.offset)), c.name)
+	}
+	return append(putNumbers(p, uint64(t.checked.upto)), t.checked.chain[:]...)
+}
+
+func (t *tenant) decodeTables(d *decoder) {
+	for range d.count(4) {
+		t.tables = append(t.tables, d.string())
+	}
+	for range d.count(12) {
+		t.claims = append(t.claims, claim{wire.Offset(d.u64()), d.string()})
+	}
+	t.checked.upto = wire.Offset(d.u64())
+	copy(t.checked.chain[:], d.take(sha256.Size))
+}
+
+// claimName notes that a statement may make a table.
+func (t *tenant) claimName(r *seg.Record) {
+	e, _, ok := wire.NextEvent(r.Events())
+	if !ok {
+		return
+	}
+	if entry, err := sql.Decode(e.Data, e.Timestamp); err == nil {
+		t.claims = append(slices.Clip(t.claims), claim{r.First, entry.Makes})
+	}
+}
+
+// table reports whether a name is that of a table or view, or may become one's.
+func (t *tenant) table(name string) bool {
+	name = fold(name)
+	return slices.ContainsFunc(t.tables, func(n string) bool { return fold(n) == name }) ||
+		slices.ContainsFunc(t.claims, func(c claim) bool { return fold(c.name) == name })
+}
+
+func refusal(code wire.Code, format string, args ...any) *wire.Error {
+	return &wire.Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
