@@ -35,6 +35,8 @@ const (
 	Bounded     Invariant = 18 // bytes waiting for a connection are bounded
 	Deleted     Invariant = 19 // a deleted stream refuses everything, and is gone from its purge date on
 	Audit       Invariant = 20 // the audit stream is chained, and has each act once
+	Past        Invariant = 22 // a query as of a position sees what the entries up to it have made
+	Answers     Invariant = 23 // what statements do and queries see is what a model says
 	Taint       Invariant = 26 // tenants are walls
 	State       Invariant = 28 // state after recovery = state of the durable prefix
 	Same        Invariant = 29 // the same seed gives the same run, and Step never panics
@@ -46,7 +48,7 @@ const (
 // All lists the rules in order.
 var All = []Invariant{
 	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest,
-	Pushed, Credit, Group, Bounded, Deleted, Audit, Taint, State, Same, Buffers, Live, Shape,
+	Pushed, Credit, Group, Bounded, Deleted, Audit, Past, Answers, Taint, State, Same, Buffers, Live, Shape,
 }
 
 // String returns the rule's name.
@@ -57,7 +59,7 @@ var names = map[Invariant]string{
 	Refusal: "refusal", Once: "once", Linear: "linearizable", Reads: "reads", Times: "times", Bounded: "bounded", Taint: "taint",
 	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
-	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group",
+	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group", Past: "past", Answers: "answers",
 }
 
 // Count says how often a rule was evaluated, and how often it had something to be wrong about.
@@ -164,6 +166,8 @@ func (s *Suite) Reply(c *model.Call) {
 		s.described(c, &b.Info)
 	case *wire.ListStreamsReply:
 		s.listed(c, b)
+	case *wire.QueryReply: // of SELECT 1
+		s.must(Answers, equal(b.Rows, [][]wire.Value{{integer(1)}}), "%s: 1 is %v", where(c), b.Rows)
 	case *wire.CreateTenantReply:
 		s.M.Tenant(int(c.Tenant)).Exists = true
 	}

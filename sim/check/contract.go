@@ -34,6 +34,8 @@ func (s *Suite) fits(c *model.Call) bool {
 		ok = c.Body.Op() == wire.OpUnsubscribe
 	case *wire.CreditReply:
 		ok = c.Body.Op() == wire.OpCredit
+	case *wire.QueryReply:
+		ok = c.Body.Op() == wire.OpQuery
 	case *wire.PingReply:
 		ok = c.Body.Op() == wire.OpPing
 	}
@@ -47,7 +49,7 @@ func (s *Suite) fits(c *model.Call) bool {
 // wrong reports whether a call must be refused.
 func wrong(c *model.Call) bool {
 	switch c.Op.Kind {
-	case plan.BadAppend, plan.BadCreate, plan.Stranger, plan.Query, plan.Late:
+	case plan.BadAppend, plan.BadCreate, plan.Stranger, plan.Late:
 		return c.Op.Kind != plan.BadCreate || c.Body.Op() == wire.OpCreateStream
 	}
 	return false
@@ -95,8 +97,6 @@ func (s *Suite) refused(c *model.Call, e *wire.Error) {
 	case is(wire.InvalidOffset) && c.Op.Kind == plan.Subscribe && (c.Body.(*wire.Subscribe).FromOffset > c.Floor || c.Stream.Shaky):
 		s.Saw(Contract, true)
 	case is(wire.SubscriptionNotFound) && c.Op.Kind == plan.Grant && c.Op.Case%16 == 0:
-		s.Saw(Contract, true)
-	case is(wire.QueryExecutionError) && c.Op.Kind == plan.Query:
 		s.Saw(Contract, true)
 	default:
 		s.Fail(Contract, "%s: refused with %s: %s", where(c), e.Code, e.Message)

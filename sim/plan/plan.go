@@ -37,6 +37,7 @@ type Config struct {
 	Share          int   `json:"share"`
 
 	Keeper        int   `json:"keeper,omitempty"`          // operations of the client that lets streams live
+	Clerk         int   `json:"clerk,omitempty"`           // operations on tables
 	Crew          int   `json:"crew,omitempty"`            // operations of the foreman of consumer groups
 	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds
 	Grain         int64 `json:"grain,omitempty"`           // how finely retention sees the clock, in nanoseconds
@@ -106,22 +107,22 @@ const (
 	ListTenants  Kind = "list-tenants"  //
 	CreateTenant Kind = "create-tenant" //
 	Ping         Kind = "ping"          //
-	Query        Kind = "query"         // refused so far
-	Pause        Kind = "pause"         // send nothing for a while
-	BadAppend    Kind = "bad-append"    // empty, too large, wrong timestamps …
-	BadCreate    Kind = "bad-create"    // a name that is taken or illegal
-	Stranger     Kind = "stranger"      // touch another tenant's stream
-	Twice        Kind = "twice"         // the same request id again, while it is in flight
-	Garbage      Kind = "garbage"       // bytes that are not a frame
-	Huge         Kind = "huge"          // a header that claims too much
-	Cut          Kind = "cut"           // hang up in mid-frame
-	HangUp       Kind = "hang-up"       // hang up with requests in flight
-	Deaf         Kind = "deaf"          // ask for much and never read
-	Late         Kind = "late"          // a handshake that is not the first request
-	Subscribe    Kind = "subscribe"     // to a stream, from somewhere
-	Grant        Kind = "grant"         // credit to a subscription
-	Unsubscribe  Kind = "unsubscribe"   //
-	Undecodable  Kind = "undecodable"   // a frame whose payload is no request
+	Query        Kind = "query"
+	Pause        Kind = "pause"       // send nothing for a while
+	BadAppend    Kind = "bad-append"  // empty, too large, wrong timestamps …
+	BadCreate    Kind = "bad-create"  // a name that is taken or illegal
+	Stranger     Kind = "stranger"    // touch another tenant's stream
+	Twice        Kind = "twice"       // the same request id again, while it is in flight
+	Garbage      Kind = "garbage"     // bytes that are not a frame
+	Huge         Kind = "huge"        // a header that claims too much
+	Cut          Kind = "cut"         // hang up in mid-frame
+	HangUp       Kind = "hang-up"     // hang up with requests in flight
+	Deaf         Kind = "deaf"        // ask for much and never read
+	Late         Kind = "late"        // a handshake that is not the first request
+	Subscribe    Kind = "subscribe"   // to a stream, from somewhere
+	Grant        Kind = "grant"       // credit to a subscription
+	Unsubscribe  Kind = "unsubscribe" //
+	Undecodable  Kind = "undecodable" // a frame whose payload is no request
 )
 
 // Kinds lists all kinds.

@@ -17,6 +17,7 @@ func Draw(seed uint64, ops int) *Plan {
 	p.Config.drawKeeper(source.Stream("swarm.keeper"), ops)
 	p.Config.drawSealing(source.Stream("swarm.sealing"))
 	p.Config.drawCrew(source.Stream("swarm.crew"), ops)
+	p.Config.drawClerk(source.Stream("swarm.clerk"), ops)
 	p.Clients = drawClients(source.Stream("swarm.clients"), &p.Config)
 	p.Ops = drawOps(source.Stream("swarm.ops"), p, ops)
 	return p
@@ -75,6 +76,13 @@ func (c *Config) drawKeeper(r *rng.Rand, ops int) {
 func (c *Config) drawCrew(r *rng.Rand, ops int) {
 	if r.Coin() {
 		c.Crew = int(r.Log(50, int64(max(ops/2, 100))))
+	}
+}
+
+// drawClerk draws how much happens to tables.
+func (c *Config) drawClerk(r *rng.Rand, ops int) {
+	if r.N(3) == 0 {
+		c.Clerk = int(r.Log(30, int64(max(ops/4, 60))))
 	}
 }
 
@@ -204,7 +212,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d crew=%d day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Day/1_000_000, c.KeysPerStream, c.Keys)
+	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)

@@ -72,6 +72,7 @@ func (w *World) keep(at seg.Address, p []byte) {
 		if r.Kind == seg.KindAppend { // the event of an act is in another stream
 			x.first, x.count = r.First, r.Count
 		}
+		w.tables.Wrote(r.Tenant, r.Position, r.Events())
 		b.records = append(b.records, x)
 	}
 	w.history.batches = append(w.history.batches, b)
@@ -164,6 +165,8 @@ func (w *World) truncated(r *engine.Report) {
 			w.keeper.Leave() // what is lost with the log nobody can keep
 			w.crew.Leave()
 			w.groups.Leave()
+			w.clerk.Leave()
+			w.tables.Leave()
 		}
 		whole = whole || (b.synced && !hit)
 	}
@@ -199,6 +202,7 @@ func (w *World) elsewhere(i int) bool {
 func (w *World) hole(hole engine.Hole) {
 	w.suite.Holes = true
 	w.groups.Leave()
+	w.tables.Leave()
 	w.suite.Saw(check.State, true)
 	var lost []record
 	for lsn := hole.First; lsn <= hole.Last; lsn++ {

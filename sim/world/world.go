@@ -45,6 +45,8 @@ type World struct {
 	listener   *client.Listener
 	crew       *client.Crew
 	groups     *check.Groups
+	clerk      *client.Clerk
+	tables     *check.Tables
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -113,6 +115,7 @@ func New(p *plan.Plan) *World {
 	w.groups = check.NewGroups(w.suite, client.CrewTenant)
 	w.groups.Stored = func(id wire.StreamID) wire.Offset { return w.history.heads[id] }
 	w.groups.Damaged = func() bool { return len(w.disk.disk.Ledger()) > 0 }
+	w.tables = check.NewTables(w.suite, client.ClerkTenant)
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
 	w.suite.Faulty = w.disk.faulty
@@ -137,6 +140,7 @@ func (w *World) populate() {
 	w.keeper = client.NewKeeper(w, w.suite, w.source, len(w.clients), &w.plan.Config)
 	w.listener = client.NewListener(w, w.keeper, w.source, len(w.clients)+1)
 	w.crew = client.NewCrew(w, w.suite, w.source, len(w.clients)+2, w.plan.Config.Crew)
+	w.clerk = client.NewClerk(w, w.suite, w.tables, w.source, len(w.clients)+6, &w.plan.Config)
 }
 
 // Limits of the phases, in simulated nanoseconds.
@@ -159,6 +163,7 @@ func (w *World) Run() {
 		w.after(w.net.Latency(), w.listener.Pump)
 	}
 	w.after(w.net.Latency(), w.crew.Pump)
+	w.after(w.net.Latency(), w.clerk.Pump)
 	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
 		if !ok {
@@ -190,10 +195,11 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() {
+		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() {
 			w.keeper.Leave()
 			w.listener.Leave()
 			w.crew.Leave()
+			w.clerk.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
 			w.late("operations")
@@ -227,8 +233,10 @@ func (w *World) late(what string) {
 	if h := w.listener.Behind(); h != "" {
 		behind = append(behind, h)
 	}
-	if g := w.crew.Behind(); g != "" {
-		behind = append(behind, g)
+	for _, b := range []string{w.crew.Behind(), w.clerk.Behind()} {
+		if b != "" {
+			behind = append(behind, b)
+		}
 	}
 	state := "down"
 	if s := w.server; s != nil && s.opened {
@@ -259,6 +267,7 @@ func (w *World) heal() {
 	w.keeper.Finish()
 	w.listener.Finish()
 	w.crew.Finish()
+	w.clerk.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
@@ -348,6 +357,9 @@ func (w *World) end() {
 	w.disk.dead = true
 	for _, id := range s.order {
 		s.tasks[id].stop()
+	}
+	if s.m != nil {
+		s.m.Close()
 	}
 	if s.log != nil {
 		s.log.Close() // an error means that the disk is gone, which it is

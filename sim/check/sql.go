@@ -1,0 +1,475 @@
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/sql"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Tables judges SQL: what statements have done, and what queries see at any position, is what a small model says of the
+// statements that are in the log. The model knows the statements of Program alone; it has maps for tables.
+type Tables struct {
+	suite   *Suite
+	tenant  wire.TenantID
+	entries map[wire.Position]logged
+	off     bool
+}
+
+// logged is a statement in the log.
+type logged struct {
+	entry *sql.Entry
+	text  string // without its number
+	n     int    // its number
+}
+
+// NewTables returns the judge of a tenant's tables.
+func NewTables(s *Suite, tenant wire.TenantID) *Tables {
+	return &Tables{suite: s, tenant: tenant, entries: map[wire.Position]logged{}}
+}
+
+// Leave ends the judging: what is lost with the log nobody can know.
+func (x *Tables) Leave() { x.off = true }
+
+// Wrote notes that an entry of a tenant's log is written. What was at its position before is not there any more.
+func (x *Tables) Wrote(tenant wire.TenantID, at wire.Position, events []byte) {
+	if tenant != x.tenant || at == 0 {
+		return
+	}
+	delete(x.entries, at)
+	e, _, ok := wire.NextEvent(events)
+	if !ok {
+		return
+	}
+	if entry, err := sql.Decode(e.Data, e.Timestamp); err == nil && entry.Position == at {
+		n, text := number(entry.SQL)
+		x.entries[at] = logged{entry, text, n}
+	}
+}
+
+// number splits a statement's number, which stands in a comment before it, from the rest.
+func number(text string) (n int, rest string) {
+	if _, err := fmt.Sscanf(text, "/* %d */", &n); err != nil {
+		return 0, text
+	}
+	_, rest, _ = strings.Cut(text, "*/ ")
+	return n, rest
+}
+
+// row is a row of a table of the program.
+type row struct {
+	n     int64
+	s     wire.Value
+	ok    wire.Value
+	extra wire.Value
+}
+
+type table struct {
+	wide bool // it has the column extra
+	rows map[int64]row
+}
+
+// tables is what there is at a position.
+type tables struct {
+	tables map[int]*table
+	views  map[int]bool
+}
+
+// at returns what there is at a position, and what has come of the last statement up to there.
+func (x *Tables) at(p wire.Position) (t *tables, last result) {
+	t = &tables{tables: map[int]*table{}, views: map[int]bool{}}
+	for _, q := range slices.Sorted(maps.Keys(x.entries)) {
+		if q > p {
+			break
+		}
+		l := x.entries[q]
+		last = t.apply(l.text, l.entry.Params, l.entry.Time)
+	}
+	return t, last
+}
+
+// result is what comes of a statement or query.
+type result struct {
+	code     wire.Code // of the refusal; 0 without one
+	affected uint64
+	rows     [][]wire.Value
+}
+
+// Executed judges the reply to a statement with a number that writes. It may be in the log twice, where it was sent again
+// and its key had been forgotten.
+func (x *Tables) Executed(n int, reply wire.ResponseBody) {
+	if x.off || x.suite.Holes || x.suite.Failed != nil {
+		return
+	}
+	var places []wire.Position
+	for _, p := range slices.Sorted(maps.Keys(x.entries)) {
+		if x.entries[p].n == n {
+			places = append(places, p)
+		}
+	}
+	switch b := reply.(type) {
+	case *wire.Error:
+		x.failed(n, places, b)
+	case *wire.QueryReply:
+		if x.suite.must(Durable, slices.Contains(places, b.Position), "statement %d is acknowledged at position %d, and is in the log at %v", n, b.Position, places) {
+			x.done(n, b)
+		}
+	}
+}
+
+// failed judges a statement that was refused.
+func (x *Tables) failed(n int, places []wire.Position, e *wire.Error) {
+	if len(places) == 0 || x.excused(e) {
+		return
+	}
+	ok, want := false, []wire.Code(nil)
+	for _, p := range places {
+		_, r := x.at(p)
+		ok, want = ok || r.code == e.Code, append(want, r.code)
+	}
+	l := x.entries[places[0]]
+	x.suite.must(Answers, ok, "statement %d at %v (%s %s) is refused with %s: %s; expected is one of %v", n, places, l.text, describe(l.entry.Params), e.Code, e.Message, want)
+}
+
+// done judges a statement that was acknowledged.
+func (x *Tables) done(n int, b *wire.QueryReply) {
+	l := x.entries[b.Position]
+	_, want := x.at(b.Position)
+	x.suite.must(Answers, want.code == 0 && b.RowsAffected == want.affected, "statement %d at position %d (%s %s) has affected %d rows; expected are %d, refusal %s",
+		n, b.Position, l.text, describe(l.entry.Params), b.RowsAffected, want.affected, want.code)
+	if len(b.Columns) > 0 && b.Columns[0] != "rows_affected" {
+		x.suite.must(Answers, equal(b.Rows, want.rows), "statement %d at position %d (%s) returns %v, expected is %v", n, b.Position, l.text, b.Rows, want.rows)
+	}
+}
+
+// excused reports whether a refusal says nothing about the statement.
+func (x *Tables) excused(e *wire.Error) bool {
+	switch e.Code {
+	case wire.StorageFull, wire.StorageError, wire.DataCorrupted:
+		return x.suite.Faulty()
+	case wire.RateLimited:
+		return true
+	case wire.QueryExecutionError:
+		return x.suite.Faulty() && strings.Contains(e.Message, "cannot be told")
+	}
+	return false
+}
+
+// Answered judges the answer to a query. From a position on is what the asker knows to be there; at is the position that was
+// asked for, if one was.
+func (x *Tables) Answered(text string, params []wire.Value, at wire.Option[wire.Position], floor wire.Position, reply wire.ResponseBody) {
+	if x.off || x.suite.Holes || x.suite.Failed != nil {
+		return
+	}
+	rule, p := Answers, at.Value
+	if at.Set {
+		rule = Past
+	}
+	if e, refused := reply.(*wire.Error); refused {
+		if !x.excused(e) && at.Set {
+			t, _ := x.at(p)
+			want := t.query(text, params)
+			x.suite.must(rule, e.Code == want.code, "%s as of position %d is refused with %s: %s; expected is %s", text, p, e.Code, e.Message, want.code)
+		} else if !x.excused(e) {
+			x.suite.must(rule, e.Code == wire.TableNotFound || e.Code == wire.QueryExecutionError || e.Code == wire.TenantNotFound, "%s is refused with %s: %s", text, e.Code, e.Message)
+		}
+		return
+	}
+	b := reply.(*wire.QueryReply)
+	if !at.Set {
+		p = b.Position
+		x.suite.must(rule, p >= floor, "%s sees position %d, and position %d was acknowledged before", text, p, floor)
+	}
+	x.suite.must(rule, b.Position == p, "%s as of position %d sees position %d", text, p, b.Position)
+	t, _ := x.at(p)
+	want := t.query(text, params)
+	x.suite.must(rule, want.code == 0 && equal(b.Rows, want.rows), "%s %s as of position %d gives %v, expected is %v, refusal %s", text, describe(params), p, b.Rows, want.rows, want.code)
+}
+
+// Ahead judges that a position is said not to be there, to somebody who knows of another one.
+func (x *Tables) Ahead(at, known wire.Position) {
+	if x.off || x.suite.Holes || x.suite.Failed != nil {
+		return
+	}
+	x.suite.must(Past, at > known, "position %d is said to be ahead, and position %d was acknowledged before", at, known)
+}
+
+func describe(values []wire.Value) string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = fmt.Sprint(v.Int, v.Text)
+	}
+	return "[" + strings.Join(list, " ") + "]"
+}
+
+func equal(a, b [][]wire.Value) bool {
+	return slices.EqualFunc(a, b, func(a, b []wire.Value) bool {
+		return slices.EqualFunc(a, b, func(a, b wire.Value) bool {
+			return a.Kind == b.Kind && a.Int == b.Int && a.Text == b.Text && a.Float == b.Float && string(a.Bytes) == string(b.Bytes)
+		})
+	})
+}
+
+// The program: statements and queries with a table's number.
+const (
+	sqlCreate   = `CREATE TABLE t%d (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n < 1000), s TEXT, ok BOOLEAN)`
+	sqlDrop     = `DROP TABLE t%d`
+	sqlWiden    = `ALTER TABLE t%d ADD COLUMN extra INTEGER DEFAULT 7`
+	sqlView     = `CREATE VIEW v%d AS SELECT id, n FROM t%[1]d WHERE n > 10`
+	sqlDropView = `DROP VIEW v%d`
+	sqlInsert   = `INSERT INTO t%d (id, n, s, ok) VALUES ($1, $2, $3, $4)`
+	sqlReturn   = `INSERT INTO t%d (s, id, n) VALUES ($3, $1, $2) RETURNING id, n + 1, s`
+	sqlReplace  = `REPLACE INTO t%d (id, n, s) VALUES ($1, $2, $3)`
+	sqlAdd      = `UPDATE t%d SET n = n + $1 WHERE id %% 3 = $2`
+	sqlMove     = `UPDATE t%d SET id = id + 100 WHERE id = $1`
+	sqlStamp    = `UPDATE t%d SET s = datetime('now') WHERE id = $1`
+	sqlDelete   = `DELETE FROM t%d WHERE id >= $1 AND id < $1 + 3`
+	sqlDouble   = `INSERT INTO t%d (id, n) SELECT id + 50, n FROM t%[1]d WHERE id < 50 AND id >= $1`
+
+	sqlRows  = `SELECT id, n, s, ok FROM t%d ORDER BY id`
+	sqlSums  = `SELECT count(*), sum(n), max(id) FROM t%d`
+	sqlSeen  = `SELECT id, n FROM v%d ORDER BY n, id`
+	sqlRange = `SELECT * FROM t%d WHERE id > $1 AND n < $2 ORDER BY id DESC`
+	sqlJoin  = `SELECT a.id, b.id FROM t%d AS a JOIN t%[1]d AS b ON a.n = b.n AND a.id < b.id ORDER BY a.id, b.id`
+	sqlNames = `SELECT name FROM "$tables" WHERE kind <> 'index' OR %d < 0 ORDER BY name`
+)
+
+// SQLTables is how many tables the program has.
+const SQLTables = 3
+
+// Writes lists the statements that write, and Queries those that read, each as often as it is to come. What makes a
+// statement is its text with a table's number.
+var (
+	Writes = []string{
+		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
+		sqlReplace, sqlReplace, sqlAdd, sqlAdd, sqlMove, sqlStamp, sqlDelete, sqlDouble,
+	}
+	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlNames}
+)
+
+// Parameters returns how many parameters a statement of the program has.
+func Parameters(template string) int {
+	n := 0
+	for n < 9 && strings.Contains(template, fmt.Sprintf("$%d", n+1)) {
+		n++
+	}
+	return n
+}
+
+// which finds the statement of the program that a text is, and its table's number.
+func which(list []string, text string) (template string, table int) {
+	for _, template := range list {
+		for k := range SQLTables {
+			if fmt.Sprintf(template, k) == text {
+				return template, k
+			}
+		}
+	}
+	return "", 0
+}
+
+// apply carries out a statement of the program: whole, or not at all.
+func (t *tables) apply(text string, params []wire.Value, now wire.Time) result {
+	template, k := which(Writes, text)
+	x := t.tables[k]
+	switch template {
+	case "":
+		return result{code: wire.TableNotFound} // the one that names no table
+	case sqlCreate:
+		if x != nil {
+			return result{code: wire.TableAlreadyExists}
+		}
+		t.tables[k] = &table{rows: map[int64]row{}}
+		return result{}
+	case sqlView:
+		if t.views[k] {
+			return result{code: wire.TableAlreadyExists}
+		}
+		t.views[k] = true
+		return result{}
+	case sqlDropView:
+		if !t.views[k] {
+			return result{code: wire.TableNotFound}
+		}
+		delete(t.views, k)
+		return result{}
+	}
+	if x == nil {
+		return result{code: wire.TableNotFound}
+	}
+	switch template {
+	case sqlDrop:
+		delete(t.tables, k)
+		return result{}
+	case sqlWiden:
+		return x.widen()
+	}
+	rows := maps.Clone(x.rows)
+	r := x.change(template, rows, params, now)
+	if r.code == 0 {
+		x.rows = rows
+	}
+	return r
+}
+
+func (x *table) widen() result {
+	if x.wide {
+		return result{code: wire.QueryExecutionError}
+	}
+	x.wide = true
+	for id, r := range x.rows { //det:order-free: each for itself
+		r.extra = x.fresh()
+		x.rows[id] = r
+	}
+	return result{}
+}
+
+// fresh returns what a new row has in the column that was added.
+func (x *table) fresh() wire.Value {
+	if x.wide {
+		return integer(7)
+	}
+	return wire.Value{}
+}
+
+func integer(n int64) wire.Value { return wire.Value{Kind: wire.BigInt, Int: n} }
+
+// change carries out a statement on a table's rows.
+func (x *table) change(template string, rows map[int64]row, params []wire.Value, now wire.Time) (r result) {
+	put := func(id, n int64, s, ok wire.Value) {
+		if _, taken := rows[id]; taken && template != sqlReplace || n >= 1000 {
+			r.code = wire.ConstraintViolation
+		}
+		rows[id] = row{n, s, ok, x.fresh()}
+		r.affected++
+	}
+	arg := func(i int) int64 { return params[i].Int }
+	switch template {
+	case sqlInsert:
+		put(arg(0), arg(1), params[2], params[3])
+	case sqlReturn:
+		put(arg(0), arg(1), params[2], wire.Value{})
+		r.rows = [][]wire.Value{{integer(arg(0)), integer(arg(1) + 1), params[2]}}
+	case sqlReplace:
+		put(arg(0), arg(1), params[2], wire.Value{})
+	case sqlDouble:
+		for id, old := range x.rows { //det:order-free: a constraint that is violated is, whichever comes first
+			if id < 50 && id >= arg(0) {
+				put(id+50, old.n, wire.Value{}, wire.Value{})
+			}
+		}
+	default:
+		x.edit(template, rows, params, now, &r)
+	}
+	return r
+}
+
+// edit changes or deletes rows that there are.
+func (x *table) edit(template string, rows map[int64]row, params []wire.Value, now wire.Time, r *result) {
+	arg := func(i int) int64 { return params[i].Int }
+	for id, old := range x.rows { //det:order-free: each for itself
+		switch {
+		case template == sqlAdd && id%3 == arg(1):
+			if old.n += arg(0); old.n >= 1000 {
+				r.code = wire.ConstraintViolation
+			}
+			rows[id] = old
+		case template == sqlMove && id == arg(0):
+			if _, taken := rows[id+100]; taken {
+				r.code = wire.ConstraintViolation
+			}
+			delete(rows, id)
+			rows[id+100] = old
+		case template == sqlStamp && id == arg(0):
+			old.s = wire.Value{Kind: wire.Text, Text: time.Unix(0, int64(now)).UTC().Format(time.DateTime)}
+			rows[id] = old
+		case template == sqlDelete && id >= arg(0) && id < arg(0)+3:
+			delete(rows, id)
+		default:
+			continue
+		}
+		r.affected++
+	}
+}
+
+// query answers a query of the program.
+func (t *tables) query(text string, params []wire.Value) result {
+	template, k := which(Queries, text)
+	x := t.tables[k]
+	switch {
+	case template == sqlNames:
+		return t.names()
+	case x == nil, template == sqlSeen && !t.views[k]:
+		return result{code: wire.TableNotFound}
+	}
+	ids := slices.Sorted(maps.Keys(x.rows))
+	switch template {
+	case sqlSums:
+		return x.sums(ids)
+	case sqlJoin:
+		return x.join(ids)
+	case sqlRange:
+		slices.Reverse(ids)
+	case sqlSeen:
+		slices.SortStableFunc(ids, func(a, b int64) int { return cmp.Compare(x.rows[a].n, x.rows[b].n) })
+	}
+	var r result
+	for _, id := range ids {
+		y := x.rows[id]
+		switch {
+		case template == sqlRows:
+			r.rows = append(r.rows, []wire.Value{integer(id), integer(y.n), y.s, y.ok})
+		case template == sqlSeen && y.n > 10:
+			r.rows = append(r.rows, []wire.Value{integer(id), integer(y.n)})
+		case template == sqlRange && id > params[0].Int && y.n < params[1].Int:
+			all := []wire.Value{integer(id), integer(y.n), y.s, y.ok}
+			if x.wide {
+				all = append(all, y.extra)
+			}
+			r.rows = append(r.rows, all)
+		}
+	}
+	return r
+}
+
+func (x *table) sums(ids []int64) result {
+	all := []wire.Value{integer(int64(len(ids))), {}, {}}
+	for _, id := range ids {
+		all[1] = integer(all[1].Int + x.rows[id].n)
+		all[2] = integer(id)
+	}
+	return result{rows: [][]wire.Value{all}}
+}
+
+func (x *table) join(ids []int64) (r result) {
+	for i, a := range ids {
+		for _, b := range ids[i+1:] {
+			if x.rows[a].n == x.rows[b].n {
+				r.rows = append(r.rows, []wire.Value{integer(a), integer(b)})
+			}
+		}
+	}
+	return r
+}
+
+func (t *tables) names() (r result) {
+	var list []string
+	for k := range SQLTables {
+		if t.tables[k] != nil {
+			list = append(list, fmt.Sprintf("t%d", k))
+		}
+		if t.views[k] {
+			list = append(list, fmt.Sprintf("v%d", k))
+		}
+	}
+	slices.Sort(list)
+	for _, name := range list {
+		r.rows = append(r.rows, []wire.Value{{Kind: wire.Text, Text: name}})
+	}
+	return r
+}

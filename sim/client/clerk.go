@@ -1,0 +1,258 @@
+package client
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/kimberlitedb/kimberlite-go/sim/check"
+	"github.com/kimberlitedb/kimberlite-go/sim/network"
+	"github.com/kimberlitedb/kimberlite-go/sim/plan"
+	"github.com/kimberlitedb/kimberlite-go/sim/rng"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Clerk is a client that has a tenant with tables to itself. It writes and asks, on two connections, statements that
+// check.Tables knows; what comes of them that judges.
+type Clerk struct {
+	world   World
+	suite   *check.Suite
+	judge   *check.Tables
+	rand    *rng.Rand
+	index   int // of its first connection
+	left    int // operations to come
+	links   []*clerkLink
+	keyed   bool // statements may have keys
+	made    bool // the tenant is
+	count   int  // of statements
+	known   wire.Position
+	resend  []*wire.Query // statements with a key whose reply was lost
+	ending  bool
+	settled int // tables that were read in the end
+	stopped bool
+}
+
+// clerkLink is a connection of a clerk.
+type clerkLink struct {
+	*caller
+	c       *Clerk
+	n       int
+	dialing bool
+	flight  int // requests under way
+}
+
+// ClerkTenant is the clerk's own.
+const ClerkTenant wire.TenantID = 1002
+
+// clerkFlight is how many requests are under way on a connection.
+const clerkFlight = 3
+
+// NewClerk returns a clerk with so many operations to do. Its statements have keys where nobody counts those of the server.
+func NewClerk(w World, s *check.Suite, judge *check.Tables, source rng.Source, index int, config *plan.Config) *Clerk {
+	c := &Clerk{
+		world: w, suite: s, judge: judge, rand: source.Stream("clerk"), index: index, left: config.Clerk, stopped: config.Clerk == 0,
+		keyed: config.Keeper == 0,
+	}
+	for n := range 2 {
+		c.links = append(c.links, &clerkLink{c: c, n: n})
+	}
+	return c
+}
+
+// Finish has the clerk do nothing more but to read every table once.
+func (c *Clerk) Finish() { c.ending = true }
+
+// Idle reports whether everything is read.
+func (c *Clerk) Idle() bool { return c.stopped || c.settled >= check.SQLTables }
+
+// Behind describes what is not read in the end. It returns nothing where everything is.
+func (c *Clerk) Behind() string {
+	if c.Idle() {
+		return ""
+	}
+	return fmt.Sprintf("the clerk has read %d of %d tables", c.settled, check.SQLTables)
+}
+
+// Leave hangs up.
+func (c *Clerk) Leave() {
+	c.stopped = true
+	for _, k := range c.links {
+		if k.caller != nil {
+			k.leave()
+		}
+	}
+}
+
+// Pump does the next thing on every connection, and goes on after a while.
+func (c *Clerk) Pump() {
+	if c.stopped {
+		return
+	}
+	if c.suite.Holes { // what is lost with the log nobody can know
+		c.Leave()
+		return
+	}
+	for _, k := range c.links {
+		switch {
+		case k.caller == nil:
+			k.dial()
+		case !k.ready():
+		case !c.made:
+			if k.n == 0 && k.flight == 0 {
+				k.request(&wire.CreateTenant{Name: "clerk"}, func(r wire.ResponseBody) {
+					_, c.made = r.(*wire.CreateTenantReply)
+				})
+			}
+		default:
+			k.act()
+		}
+	}
+	c.world.After(c.rand.Log(1_000_000, 500_000_000), c.Pump)
+}
+
+func (k *clerkLink) dial() {
+	c := k.c
+	if k.dialing {
+		return
+	}
+	k.dialing = true
+	caller := newCaller(c.world, c.suite, ClerkTenant, wire.Codec(c.rand.N(wire.CodecCount)))
+	caller.lost = func() { k.caller, k.flight = nil, 0 }
+	c.world.Dial(c.index+k.n, caller, func(conn *network.Conn) {
+		k.dialing = false
+		if conn == nil || c.stopped {
+			return
+		}
+		k.caller = caller
+		k.open(conn)
+	})
+}
+
+// request sends a request, and counts it until it is answered.
+func (k *clerkLink) request(b wire.RequestBody, done func(wire.ResponseBody)) {
+	k.flight++
+	k.ask(b, func(r wire.ResponseBody) {
+		k.flight--
+		done(r)
+	})
+}
+
+// act writes or asks something.
+func (k *clerkLink) act() {
+	c := k.c
+	if c.ending {
+		if k.n == 0 && k.flight == 0 && !c.Idle() {
+			k.query(c.settled, check.Queries[0], wire.Option[wire.Position]{})
+		}
+		return
+	}
+	for c.left > 0 && k.flight < clerkFlight {
+		c.left--
+		switch n := c.rand.N(100); {
+		case n < 50:
+			k.write()
+		case n < 70:
+			k.query(c.rand.N(check.SQLTables), c.query(), wire.Option[wire.Position]{})
+		case n < 97:
+			k.query(c.rand.N(check.SQLTables), c.query(), wire.Some(wire.Position(c.rand.N(int(c.known)+2))))
+		case n < 98:
+			k.abort()
+			return
+		default:
+			return
+		}
+		if c.rand.Coin() {
+			return
+		}
+	}
+}
+
+func (c *Clerk) query() string { return check.Queries[c.rand.N(len(check.Queries))] }
+
+// write sends a statement that writes, or one again whose reply was lost.
+func (k *clerkLink) write() {
+	c := k.c
+	if len(c.resend) > 0 && c.rand.Coin() {
+		b := c.resend[0]
+		c.resend = c.resend[1:]
+		k.execute(b)
+		return
+	}
+	c.count++
+	text := `INSERT INTO nowhere VALUES (1)`
+	b := &wire.Query{}
+	if c.rand.N(30) > 0 {
+		template := check.Writes[c.rand.N(len(check.Writes))]
+		text = fmt.Sprintf(template, c.rand.N(check.SQLTables))
+		b.Params = c.params(check.Parameters(template))
+	}
+	b.SQL = fmt.Sprintf("/* %d */ %s", c.count, text)
+	if c.keyed && c.rand.Coin() {
+		b.IdempotencyKey = wire.Some(wire.Key{1, byte(c.count), byte(c.count >> 8), byte(c.count >> 16)})
+	}
+	k.execute(b)
+}
+
+// params draws parameters for a statement: an id, a number, a text, a boolean.
+func (c *Clerk) params(n int) []wire.Value {
+	all := []wire.Value{
+		{Kind: wire.BigInt, Int: int64(c.rand.N(40))}, {Kind: wire.BigInt, Int: int64(c.rand.N(3))},
+		{Kind: wire.Text, Text: fmt.Sprintf("text %d", c.rand.N(10))}, {Kind: wire.Boolean, Int: int64(c.rand.N(2))},
+	}
+	if n != 2 && c.rand.N(20) > 0 {
+		all[1].Int = int64(c.rand.N(100))
+	} else if n != 2 {
+		all[1].Int = 1000
+	}
+	if c.rand.N(5) == 0 {
+		all[2] = wire.Value{}
+	}
+	return all[:n]
+}
+
+func (k *clerkLink) execute(b *wire.Query) {
+	c, n := k.c, 0
+	fmt.Sscanf(b.SQL, "/* %d */", &n) // it is there
+	lost := b.IdempotencyKey.Set
+	if lost {
+		c.resend = append(c.resend, b)
+	}
+	k.request(b, func(r wire.ResponseBody) {
+		if k.conn.Damaged(network.Server) { // it may be the answer to something else
+			return
+		}
+		c.resend = slices.DeleteFunc(c.resend, func(o *wire.Query) bool { return o == b })
+		if r, ok := r.(*wire.QueryReply); ok {
+			c.known = max(c.known, r.Position)
+		}
+		c.judge.Executed(n, r)
+	})
+}
+
+func (k *clerkLink) query(table int, template string, at wire.Option[wire.Position]) {
+	c := k.c
+	text := fmt.Sprintf(template, table)
+	params := c.params(check.Parameters(template))
+	var b wire.RequestBody = &wire.Query{SQL: text, Params: params}
+	if at.Set {
+		b = &wire.QueryAt{SQL: text, Params: params, Position: at.Value}
+		if c.rand.Coin() {
+			b = &wire.Query{SQL: fmt.Sprintf("%s AS OF POSITION %d", text, at.Value), Params: params}
+		}
+	}
+	floor, ending := c.known, c.ending
+	k.request(b, func(r wire.ResponseBody) {
+		if k.conn.Damaged(network.Server) {
+			return
+		}
+		e, refused := r.(*wire.Error)
+		if refused && e.Code == wire.PositionAhead {
+			c.judge.Ahead(at.Value, floor)
+			return
+		}
+		c.judge.Answered(text, params, at, floor, r)
+		damaged := refused && (e.Code == wire.DataCorrupted || e.Code == wire.StorageError) && c.suite.Faulty()
+		if ending && (!refused || e.Code == wire.TableNotFound || damaged) {
+			c.settled++
+		}
+	})
+}
