@@ -97,6 +97,11 @@ type Stats struct {
 	Subscriptions int
 	Subscribers   int // connections with subscriptions
 
+	Asked     int    // queries that wait or are under way
+	Unapplied uint64 // statements that are decided and not carried out, of tenants whose SQL is in use
+	Tables    int    // tenants whose SQL is in use
+	Broken    int    // of them, those whose SQL has ended
+
 	SealedFiles int
 	SealedSize  int64     // of them, in bytes
 	Segments    uint64    // live ones of the log
@@ -258,6 +263,7 @@ func (m *Machine) Stats() Stats {
 			s.ReadOnly++
 		}
 	}
+	m.tableStats(&s)
 	return s
 }
 

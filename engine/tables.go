@@ -343,6 +343,17 @@ func (m *Machine) giveUp(l *tables, why *wire.Error, fx []Effect) []Effect {
 	return fx
 }
 
+// tableStats counts what there is of SQL.
+func (m *Machine) tableStats(s *Stats) {
+	s.Asked, s.Tables = m.asked, len(m.tables)
+	for _, l := range m.tables { //det:order-free: sums
+		s.Unapplied += uint64(l.head() - l.next)
+		if l.broken != nil {
+			s.Broken++
+		}
+	}
+}
+
 // retryTables goes on with tables whose statements could not be read.
 func (m *Machine) retryTables(fx []Effect) []Effect {
 	for _, t := range m.state.order {
