@@ -166,7 +166,7 @@ func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
 		if !q.ask.At.Set && !q.ask.Time.Set {
 			position = max(position, q.position)
 		}
-		fx = m.reply(q.req, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Position: position}, q.lsn, fx)
+		fx = m.reply(q.req, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Size: r.result.Size, Position: position}, q.lsn, fx)
 	}
 	for _, t := range m.state.order { // it was perhaps another tenant's turn
 		if l := m.tables[t.id]; l != nil && len(l.questions) > 0 {
@@ -181,7 +181,7 @@ func (m *Machine) replyOutcome(r *Request, at wire.Position, o *sql.Outcome, aft
 	if o.Err != nil {
 		return m.reply(r, &wire.Error{Code: o.Err.Code, Message: o.Err.Message}, after, fx)
 	}
-	b := &wire.QueryReply{Columns: o.Columns, Rows: o.Rows, RowsAffected: o.Affected, Position: at}
+	b := &wire.QueryReply{Columns: o.Columns, Rows: o.Rows, Size: o.Size, RowsAffected: o.Affected, Position: at}
 	if !o.Returns {
 		b.Columns = []string{"rows_affected", "log_offset"}
 		b.Rows = [][]wire.Value{{{Kind: wire.BigInt, Int: int64(o.Affected)}, {Kind: wire.BigInt, Int: int64(at)}}}

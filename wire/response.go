@@ -40,6 +40,7 @@ type AppendEventsReply struct {
 // QueryReply holds a statement's result.
 type QueryReply struct {
 	At           bool // the answer to QueryAt
+	Size         int  // about what the rows take on the wire, in bytes, where the sender says so; not sent
 	Columns      []string
 	Rows         [][]Value
 	RowsAffected uint64   // tail field

@@ -105,6 +105,7 @@ type Outcome struct {
 	Returns  bool // the statement has result columns
 	Columns  []string
 	Rows     [][]wire.Value
+	Size     int // about what the rows take on the wire, in bytes; no less
 	Affected uint64
 	Err      *wire.Error // why it has changed nothing
 	Digest   [sha256.Size]byte
@@ -266,7 +267,7 @@ func (p *Projection) run(s *Statement, e *Entry) *Outcome {
 	defer func() { w.own = true }()
 	before := w.db.TotalChanges()
 	r := w.query(s.Text, e.Params, budget{left: int(e.Limits.Steps / stepsAtOnce)}, int(e.Limits.Bytes))
-	o := &Outcome{Returns: len(r.Columns) > 0, Columns: r.Columns, Rows: r.Rows, Err: r.err}
+	o := &Outcome{Returns: len(r.Columns) > 0, Columns: r.Columns, Rows: r.Rows, Size: r.Size, Err: r.err}
 	if o.Err == nil && w.db.TotalChanges() > before && !w.defines() {
 		o.Affected = uint64(w.db.Changes())
 	}

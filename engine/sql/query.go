@@ -35,6 +35,7 @@ func (s *Stop) Stopped() bool { return s.stopped.Load() }
 type Result struct {
 	Columns  []string
 	Rows     [][]wire.Value
+	Size     int           // about what the rows take on the wire, in bytes; no less
 	Position wire.Position // of the last entry that it has seen
 
 	err *wire.Error
@@ -93,15 +94,14 @@ func (c *conn) gather(s *sqlite3.Stmt, most int) *Result {
 	for _, x := range columns {
 		r.Columns = append(r.Columns, x.name)
 	}
-	bytes := 0
 	for s.Step() {
 		row := make([]wire.Value, len(columns))
-		bytes += 8
+		r.Size += 8
 		for i := range columns {
 			row[i] = columns[i].value(s, i)
-			bytes += size(row[i])
+			r.Size += size(row[i])
 		}
-		if bytes > most {
+		if r.Size > most {
 			r.err = refusal(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
 			break
 		}

@@ -192,6 +192,7 @@ func (h *Host) Close() error {
 	}
 	close(h.quit)
 	h.wg.Wait()
+	h.lead.machine.Close()
 	h.lead.log.Close() // everything in it is synced, or the machine has halted
 	return h.dir.Close()
 }
