@@ -278,7 +278,7 @@ func (m *Machine) fetched(l *consumers, from, to wire.Offset, b wire.ResponseBod
 	switch b := b.(type) {
 	case *wire.ReadEventsReply:
 		if first, any := b.Events.First(); any && (first == from || first == l.stream.oldest) {
-			l.unread = 0
+			l.unread.worked()
 			return m.take(l, &b.Events, fx)
 		}
 		if from >= l.stream.oldest {

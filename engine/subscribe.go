@@ -311,7 +311,8 @@ func (m *Machine) burden(sub *subscription, n int) {
 // deliver pushes the next events, for which there is credit.
 func (m *Machine) deliver(sub *subscription, events wire.EventRange, fx []Effect) []Effect {
 	fx = m.tellBroken(sub, fx)
-	sub.start, sub.unread = false, 0
+	sub.start = false
+	sub.unread.worked()
 	sub.next += wire.Offset(events.Count)
 	sub.events -= uint64(events.Count)
 	sub.bytes -= int64(events.Size)
@@ -498,8 +499,12 @@ const (
 	readAttempts = 10
 )
 
-// patience is how often a subscription or consumer group has read in vain, without an event in between.
+// patience is how often a subscription or consumer group has read in vain lately. It comes back read by read: where a disk
+// has many places that it does not give, each costs less time than the first.
 type patience int
+
+// worked takes up that a read has given something.
+func (p *patience) worked() { *p = max(0, *p-1) }
 
 // failed says what becomes of a read that has failed: whether what it was to give is passed over, and whether the next read
 // waits. What is known to be damaged does not get better. Where the disk gives nothing, it may be all of it: whoever passes

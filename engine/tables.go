@@ -205,7 +205,8 @@ func (m *Machine) fetchStatements(l *tables, fx []Effect) []Effect {
 		switch b := b.(type) {
 		case *wire.ReadEventsReply:
 			if first, any := b.Events.First(); any && first == l.next {
-				l.busy, l.unread = true, 0
+				l.busy = true
+				l.unread.worked()
 				var id JobID
 				id, fx = m.start("apply-sql", applyJob{l.db, b.Events}, fx)
 				if m.applying == nil {
@@ -393,8 +394,8 @@ func (s *state) applyTables(r *seg.Record) error {
 		names[i] = d.string()
 	}
 	t := s.tenants[r.Tenant]
-	if t == nil && s.holed {
-		return nil
+	if s.holed && (t == nil || t.sql == nil) {
+		return nil // a hole has swallowed the statements
 	}
 	if d.bad || t == nil || t.sql == nil || r.Stream != t.sql.id {
 		return fmt.Errorf("%w: tables of tenant %d", errMisfit, r.Tenant)

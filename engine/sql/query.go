@@ -90,11 +90,12 @@ func (c *conn) query(text string, params []wire.Value, b budget, most int) *Resu
 
 func (c *conn) gather(s *sqlite3.Stmt, most int) *Result {
 	r := &Result{}
+	more := s.Step() // first: where the schema has changed, it compiles the statement anew
 	columns := columnsOf(s)
 	for _, x := range columns {
 		r.Columns = append(r.Columns, x.name)
 	}
-	for s.Step() {
+	for ; more; more = s.Step() {
 		row := make([]wire.Value, len(columns))
 		r.Size += 8
 		for i := range columns {

@@ -1,0 +1,122 @@
+package sql_test
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/sql"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// programs are statements of which random programs are made. %[1]d is a table's number, %[2]d another one's; %[3]d and %[4]d
+// are any.
+var programs = []string{
+	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY, n INTEGER CHECK (n <> 13), s TEXT COLLATE NOCASE UNIQUE, ok BOOLEAN)`,
+	`CREATE TABLE t%[1]d (a INT, b TEXT COLLATE NOCASE, n INTEGER, PRIMARY KEY (b, a)) WITHOUT ROWID`,
+	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY, n INTEGER REFERENCES t%[2]d (id) ON DELETE CASCADE ON UPDATE CASCADE)`,
+	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY AUTOINCREMENT, n ANY, g INT AS (n + 1) STORED) STRICT`,
+	`CREATE TABLE t%[1]d (n REAL, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)`,
+	`CREATE TABLE t%[1]d AS SELECT * FROM t%[2]d`,
+	`DROP TABLE t%[1]d`, `DROP TABLE IF EXISTS t%[1]d`,
+	`CREATE VIEW v%[1]d AS SELECT n, count(*) AS c FROM t%[1]d GROUP BY n`,
+	`CREATE VIEW v%[1]d AS SELECT * FROM v%[2]d`, `DROP VIEW v%[1]d`,
+	`CREATE INDEX i%[1]d ON t%[1]d (n)`, `CREATE UNIQUE INDEX i%[1]d ON t%[1]d (n)`, `DROP INDEX i%[1]d`,
+	`ALTER TABLE t%[1]d ADD COLUMN e%[2]d INTEGER DEFAULT %[3]d`, `ALTER TABLE t%[1]d DROP COLUMN e%[2]d`,
+	`ALTER TABLE t%[1]d RENAME COLUMN n TO m`, `ALTER TABLE t%[1]d RENAME COLUMN m TO n`, `ALTER TABLE t%[1]d RENAME TO t%[2]d`,
+	`INSERT INTO t%[1]d (n) VALUES (%[3]d)`, `INSERT INTO t%[1]d (n) VALUES (%[3]d), (%[4]d), (%[3]d + 2)`,
+	`INSERT INTO t%[1]d (id, n) VALUES (%[3]d, %[4]d)`, `INSERT INTO t%[1]d (id, s) VALUES (%[3]d, 'S' || %[4]d), (%[4]d, 's' || %[3]d)`,
+	`INSERT INTO t%[1]d (a, b, n) VALUES (%[3]d, 'x', %[4]d), (%[4]d, 'X', 1) RETURNING a, b`,
+	`INSERT INTO t%[1]d (id, n) VALUES (%[3]d, 7) ON CONFLICT (id) DO UPDATE SET n = n + excluded.n`,
+	`INSERT OR IGNORE INTO t%[1]d (id, n) SELECT id + 1, n FROM t%[2]d`,
+	`REPLACE INTO t%[1]d (id, n, s) VALUES (%[3]d, %[4]d, 's' || %[4]d)`, `REPLACE INTO t%[1]d (a, b) VALUES (%[3]d, 'X')`,
+	`UPDATE t%[1]d SET n = n + %[3]d WHERE n > %[4]d`, `UPDATE OR REPLACE t%[1]d SET id = id + %[3]d`, `UPDATE t%[1]d SET id = %[3]d WHERE id = %[4]d`,
+	`UPDATE OR IGNORE t%[1]d SET a = a + 1, b = upper(b)`, `UPDATE t%[1]d SET n = random() %% 100, ok = NOT ok RETURNING n`,
+	`DELETE FROM t%[1]d WHERE n < %[3]d`, `DELETE FROM t%[1]d WHERE id IN (SELECT id FROM t%[2]d)`, `DELETE FROM t%[1]d`,
+	`INSERT INTO t%[1]d (n) VALUES (date('now')), (%[3]d.5), (x'00ff'), (NULL)`,
+}
+
+// questions are what every position is asked.
+func questions() (list []string) {
+	for k := range 3 {
+		list = append(list, fmt.Sprintf("SELECT *, quote(n) FROM t%d ORDER BY 1, 2, 3", k), fmt.Sprintf("SELECT count(*), sum(n), max(n) FROM t%d", k),
+			fmt.Sprintf("SELECT * FROM v%d ORDER BY 1, 2", k), fmt.Sprintf("SELECT a.n FROM t%d a JOIN t%d b ON a.n = b.n ORDER BY 1", k, (k+1)%3))
+	}
+	return append(list, `SELECT name, kind, table_name, sql, position FROM "$tables" ORDER BY position, name`, "SELECT date('now'), 1")
+}
+
+func open(t rapid.TB) *sql.Projection {
+	p, err := sql.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func entry(position int, text string) *sql.Entry {
+	return &sql.Entry{
+		Position: wire.Position(position), Time: wire.Time(position) * 86_400_000_000_000, SQL: text, Seed: [sql.SeedSize]byte{byte(position), 1},
+		Limits: sql.Limits{Steps: 1_000_000, Pages: 1000, Bytes: 1 << 20},
+	}
+}
+
+func ask(p *sql.Projection, text string, at wire.Option[wire.Position], now wire.Time) (*sql.Result, *wire.Error) {
+	return p.Query(&sql.Question{SQL: text, At: at, Now: now, Steps: 1_000_000, Bytes: 1 << 20})
+}
+
+// A query as of a position is the same query of tables that were fed the entries up to it, and no others.
+func TestThePastIsWhatItWas(t *testing.T) {
+	seen := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		all := open(t)
+		defer all.Close()
+		fresh := open(t)
+		defer fresh.Close()
+		n := rapid.IntRange(1, 30).Draw(t, "statements")
+		entries := make([]*sql.Entry, n)
+		for i := range entries {
+			number := func(name string, most int) string { return strconv.Itoa(rapid.IntRange(0, most).Draw(t, name)) }
+			text := rapid.SampledFrom(programs).Draw(t, "statement")
+			entries[i] = entry(i+1, strings.NewReplacer("%[1]d", number("table", 2), "%[2]d", number("other", 2), "%[3]d", number("a", 20), "%[4]d", number("b", 20), "%%", "%").Replace(text))
+		}
+		outcomes, err := all.Apply(entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range outcomes {
+			if seen["statements"]++; o.Err == nil {
+				seen["carried out"]++
+			}
+		}
+		for i, e := range entries {
+			again, err := fresh.Apply([]*sql.Entry{e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(again[0], outcomes[i]) {
+				t.Fatalf("%s: %+v, and %+v", e.SQL, again[0], outcomes[i])
+			}
+			for _, text := range questions() {
+				compare(t, all, fresh, text, e)
+			}
+		}
+	})
+	if seen["carried out"]*4 < seen["statements"] {
+		t.Errorf("%v: too little was carried out", seen)
+	}
+}
+
+func compare(t *rapid.T, all, fresh *sql.Projection, text string, e *sql.Entry) {
+	then, e1 := ask(all, text, wire.Some(e.Position), 0)
+	now, e2 := ask(fresh, text, wire.Option[wire.Position]{}, e.Time)
+	switch {
+	case (e1 == nil) != (e2 == nil), e1 != nil && e1.Code != e2.Code:
+		t.Fatalf("%s as of position %d: %v, and then %v", text, e.Position, e1, e2)
+	case e1 == nil && !(reflect.DeepEqual(then.Columns, now.Columns) && reflect.DeepEqual(then.Rows, now.Rows)):
+		t.Fatalf("%s as of position %d: %v %v, and then %v %v", text, e.Position, then.Columns, then.Rows, now.Columns, now.Rows)
+	}
+}
