@@ -29,6 +29,7 @@ type conn struct {
 	random   *rand.ChaCha8
 	budget   budget
 	denied   string // why the authorizer has refused something
+	broken   bool   // nothing can be asked of it any more
 	missing  string // the table that it has refused since it was not there then
 }
 
@@ -81,15 +82,19 @@ const (
 	maxStatement = 1 << 20
 )
 
+// close gives back what the connection has. The library panics where what it closes has run out of memory, after it has closed
+// it.
 func (c *conn) close() {
+	quietly := func(close func() error) {
+		defer func() { _ = recover() }()
+		_ = close() // an error is that of what was done last
+	}
 	for _, s := range c.cache { //det:order-free: each for itself
-		s.Close()
+		quietly(s.Close)
 	}
 	c.cache = nil
-	if c.dates != nil {
-		c.dates.Close()
-	}
-	c.db.Close()
+	quietly(c.dates.Close) // also where there is none
+	quietly(c.db.Close)
 }
 
 // exec runs statements of the projection's own, which have neither parameters nor results.

@@ -40,6 +40,14 @@ func (c *conn) fault(err error, text string) *wire.Error {
 	return refusal(wire.QueryExecutionError, "%s", message)
 }
 
+// broken says why a connection cannot go on.
+func broken(why any) *wire.Error {
+	if err, ok := why.(error); ok && plain(err) == "out of memory" {
+		return refusal(wire.QuotaExceeded, "the statement needs more memory than %d MiB", connMemory>>20)
+	}
+	return refusal(wire.InternalError, "SQLite failed: %v", why)
+}
+
 // interrupted says why the budget has ended a statement.
 func (c *conn) interrupted() *wire.Error {
 	if c.budget.stop != nil && c.budget.stop.Stopped() {

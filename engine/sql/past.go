@@ -12,7 +12,7 @@ import (
 // past answers a question as of a position. On a connection of its own every table is hidden behind a temporary view of the
 // same name, which has the rows as they were then, and every view of the client is made again as a temporary one, so that it
 // sees those: the query itself is run as it is.
-func (p *Projection) past(q *Question) (*Result, *wire.Error) {
+func (p *Projection) past(q *Question) (_ *Result, e *wire.Error) {
 	at := q.At.Value
 	if q.Time.Set {
 		at = p.before(q.Time.Value)
@@ -22,6 +22,11 @@ func (p *Projection) past(q *Question) (*Result, *wire.Error) {
 		return nil, refusal(wire.InternalError, "%v", err)
 	}
 	defer c.close() // its views are of that position
+	defer func() {
+		if why := recover(); why != nil {
+			e = broken(why)
+		}
+	}()
 	if err := c.goBack(at); err != nil {
 		return nil, refusal(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}

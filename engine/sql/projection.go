@@ -145,25 +145,47 @@ func (p *Projection) apply(e *Entry) (*Outcome, error) {
 		return nil, err
 	}
 	before, last := maps.Clone(p.things), p.last
-	o := p.attempt(e)
+	o := p.carryOut(e)
+	if o.Err == nil {
+		return o, nil
+	}
+	p.things, p.last = before, last
+	return p.undo(e, o.Err)
+}
+
+// carryOut runs an entry's statement and commits what it has done. Where SQLite's library panics, the writer is broken.
+func (p *Projection) carryOut(e *Entry) (o *Outcome) {
+	defer func() {
+		if why := recover(); why != nil {
+			p.writer.broken = true
+			o = &Outcome{Err: broken(why)}
+		}
+	}()
+	o = p.attempt(e)
 	if o.Err == nil {
 		if err := p.remember(e, o); err != nil {
-			o.Err = w.fault(err, "")
+			o.Err = p.writer.fault(err, "")
 		}
 	}
 	if o.Err == nil {
 		o.Err = p.commit(e)
 	}
-	if o.Err == nil {
-		return o, nil
-	}
-	p.things, p.last = before, last
-	if !w.db.GetAutocommit() {
-		if err := w.exec("ROLLBACK"); err != nil {
+	return o
+}
+
+// undo has an entry that has failed leave nothing but that.
+func (p *Projection) undo(e *Entry, why *wire.Error) (*Outcome, error) {
+	if p.writer.broken {
+		if err := p.renew(); err != nil {
 			return nil, err
 		}
 	}
-	o = &Outcome{Err: o.Err}
+	if !p.writer.db.GetAutocommit() {
+		if err := p.writer.exec("ROLLBACK"); err != nil {
+			return nil, err
+		}
+	}
+	o := &Outcome{Err: why}
 	if err := p.limit(math.MaxUint32 - 1); err != nil { // that it has failed is told, however full the tables are
 		return nil, err
 	}
@@ -171,9 +193,17 @@ func (p *Projection) apply(e *Entry) (*Outcome, error) {
 		return nil, err
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.passed(e)
-	p.mu.Unlock()
 	return o, nil
+}
+
+// renew opens another connection for writing in the place of one that is broken. What that had not committed is gone.
+func (p *Projection) renew() (err error) {
+	p.writer.close()
+	p.pages = 0
+	p.writer, err = connect(p.name, true)
+	return err
 }
 
 // limit bounds the pages of the database.

@@ -65,8 +65,19 @@ func (c *conn) answer(q *Question) *Result {
 	return r
 }
 
-// query runs a client's statement and gathers its rows.
-func (c *conn) query(text string, params []wire.Value, b budget, most int) *Result {
+// query runs a client's statement and gathers its rows. SQLite's library panics where it runs out of memory: then the
+// connection is of no use any more.
+func (c *conn) query(text string, params []wire.Value, b budget, most int) (r *Result) {
+	defer func() {
+		if why := recover(); why != nil {
+			c.broken = true
+			r = &Result{err: broken(why)}
+		}
+	}()
+	return c.run(text, params, b, most)
+}
+
+func (c *conn) run(text string, params []wire.Value, b budget, most int) *Result {
 	s, err := c.prepare(text)
 	if err != nil {
 		return &Result{err: c.fault(err, text)}
@@ -130,6 +141,10 @@ func (p *Projection) reader(fresh bool) (c *conn, _ wire.Position, err error) {
 
 // giveBack ends a connection's transaction and keeps it for the next query.
 func (p *Projection) giveBack(c *conn) {
+	if c.broken {
+		c.close()
+		return
+	}
 	err := c.exec("ROLLBACK")
 	p.mu.Lock()
 	defer p.mu.Unlock()
