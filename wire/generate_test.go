@@ -277,8 +277,10 @@ func drawResponse(f Features) choice[*Response] {
 				drawBool(t)}
 		},
 		func(t *rapid.T) ResponseBody {
-			return &QueryReply{drawBool(t), list(t, drawString), list(t, row), drawNumber[uint64](t),
-				drawNumber[Position](t), drawBool(t)}
+			return &QueryReply{
+				At: drawBool(t), Columns: list(t, drawString), Rows: list(t, row), RowsAffected: drawNumber[uint64](t),
+				Position: drawNumber[Position](t), Trimmed: drawBool(t),
+			}
 		},
 		func(t *rapid.T) ResponseBody {
 			return &ReadEventsReply{drawRange(f)(t), maybe(t, drawNumber[Offset]), drawNumber[Offset](t),
