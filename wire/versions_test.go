@@ -538,6 +538,10 @@ func plain(v reflect.Value) any {
 		return m
 	case Value:
 		return plainValue(x)
+	case QueryReply:
+		m := plainStruct(v).(map[string]any)
+		delete(m, "size") // it does not travel
+		return m
 	case DataClass:
 		return x.String()
 	case Placement:
