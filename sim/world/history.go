@@ -376,4 +376,7 @@ func (w *World) bounded(p *peer) {
 	if p.waiting > limit {
 		w.suite.Fail(check.Bounded, "%d bytes of replies wait for a connection, at most %d may", p.waiting, limit)
 	}
+	if limit := c.MaxUnsent + 4*p.push; p.pushed > limit {
+		w.suite.Fail(check.Bounded, "%d bytes of pushes wait for a connection, at most %d may", p.pushed, limit)
+	}
 }

@@ -22,6 +22,8 @@ type peer struct {
 	size    int    // what the replies in buf count for
 	waiting int    // what all replies that have not left count for
 	largest int    // what the largest reply counted for
+	pushed  int    // what all pushes of events that have not left count for
+	push    int    // what the largest of them counted for
 	paused  bool
 	closing bool // hangs up once all is sent
 	dirty   bool
@@ -117,8 +119,25 @@ func (p *peer) send(m wire.Message) {
 	p.queue = append(p.queue, outgoing{m, sum})
 	p.waiting += engine.Weight(m)
 	p.largest = max(p.largest, engine.Weight(m))
+	if pushes(m) {
+		p.pushed += engine.Weight(m)
+		p.push = max(p.push, engine.Weight(m))
+	}
 	w.bounded(p)
 	p.touch()
+}
+
+// pushes reports whether a message is a push of events.
+func pushes(m wire.Message) bool {
+	push, ok := m.(*wire.Push)
+	if !ok {
+		return false
+	}
+	switch push.Body.(type) {
+	case *wire.SubscriptionEvents, *wire.GroupEvents:
+		return true
+	}
+	return false
 }
 
 // finish hangs up once all is sent, or at once on a client that does not read.
@@ -188,6 +207,9 @@ func (p *peer) encode() {
 	sum := p.sum(o.message)
 	p.buf = p.session.Append(nil, o.message, p.s.w.packers.Borrow())
 	p.size = engine.Weight(o.message)
+	if pushes(o.message) {
+		p.pushed -= p.size
+	}
 	p.s.w.suite.Saw(check.Buffers, p.s.w.now > 0)
 	if sum != o.sum {
 		p.s.w.suite.Fail(check.Buffers, "a %T was changed after it was given away", o.message)
