@@ -43,6 +43,9 @@ func (s *Suite) missing(c *model.Call, e *wire.Error) {
 		return
 	}
 	s.must(Refusal, !c.Known || c.Stream.Shaky || c.Stream.Tenant.Shaky, "%s: %s, but the stream was known to exist", where(c), e.Code)
+	if t := c.Stream.Tenant; t.Shaky && e.Code == wire.TenantNotFound {
+		t.Exists = false // damage has taken it
+	}
 }
 
 // created notes that a stream exists under an id. It is the same for ever, and no other stream's. Where a hole in the log
