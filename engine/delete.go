@@ -85,7 +85,7 @@ func (s *state) removeStream(x *stream, r *seg.Record) {
 	s.remove(r.LSN, r.Commit)
 	s.forgetKeys(x)
 	delete(s.streams, x.id)
-	delete(x.tenant.names, fold(x.name))
+	delete(x.tenant.names, wire.Fold(x.name))
 	i := x.tenant.after(x.id) - 1
 	x.tenant.streams = slices.Delete(x.tenant.streams, i, i+1)
 }

@@ -135,7 +135,7 @@ func (m *Machine) noGroup(r *Request, s *stream, name string, fx []Effect) []Eff
 // group finds a group by name, ignoring ASCII case.
 func (s *stream) group(name string) *group {
 	for _, g := range s.groups {
-		if fold(g.name) == fold(name) {
+		if wire.Fold(g.name) == wire.Fold(name) {
 			return g
 		}
 	}

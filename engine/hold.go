@@ -65,7 +65,7 @@ func (m *Machine) releaseHold(r *Request, b *wire.ReleaseHold, fx []Effect) []Ef
 
 // findHold returns the place of a hold by name, ignoring ASCII case, or -1.
 func (s *stream) findHold(name string) int {
-	return slices.IndexFunc(s.holds, func(h hold) bool { return fold(h.name) == fold(name) })
+	return slices.IndexFunc(s.holds, func(h hold) bool { return wire.Fold(h.name) == wire.Fold(name) })
 }
 
 // The list of holds is made anew by every change, so that a capture may hold on to it.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -329,7 +328,7 @@ func (m *Machine) readStopped(rd *read, fx []Effect, format string, args ...any)
 }
 
 func (m *Machine) readRefused(rd *read, c wire.Code, fx []Effect, format string, args ...any) []Effect {
-	return m.readEnd(rd, &wire.Error{Code: c, Message: fmt.Sprintf(format, args...)}, fx)
+	return m.readEnd(rd, wire.Errorf(c, format, args...), fx)
 }
 
 // readFailed ends a read that the disk refused, in the same way.

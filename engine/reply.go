@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -35,5 +33,5 @@ func (m *Machine) reply(r *Request, b wire.ResponseBody, after seg.LSN, fx []Eff
 // refuse answers a request with an error once everything up to an LSN is durable. A refusal waits too: "the offset is
 // 3" must not be told to a client and then lost in a crash.
 func (m *Machine) refuse(r *Request, c wire.Code, after seg.LSN, fx []Effect, format string, args ...any) []Effect {
-	return m.reply(r, &wire.Error{Code: c, Message: fmt.Sprintf(format, args...)}, after, fx)
+	return m.reply(r, wire.Errorf(c, format, args...), after, fx)
 }

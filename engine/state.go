@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -215,17 +214,7 @@ func (t *tenant) after(id wire.StreamID) int {
 }
 
 // stream finds a stream of the tenant by name, ignoring ASCII case.
-func (t *tenant) stream(name string) *stream { return t.names[fold(name)] }
-
-// fold maps names that differ in ASCII case only to one. Other letters stay: the Kelvin sign is no k.
-func fold(name string) string {
-	return strings.Map(func(c rune) rune {
-		if 'A' <= c && c <= 'Z' {
-			return c - 'A' + 'a'
-		}
-		return c
-	}, name)
-}
+func (t *tenant) stream(name string) *stream { return t.names[wire.Fold(name)] }
 
 // locate returns the index entries that hold the events from an offset on, which is below the head.
 func (s *stream) locate(from wire.Offset) []entry {

@@ -103,7 +103,7 @@ func (s *state) addStream(x *stream) {
 	}
 	s.streams[x.id] = x
 	x.tenant.streams = slices.Insert(x.tenant.streams, x.tenant.after(x.id), x)
-	x.tenant.names[fold(x.name)] = x
+	x.tenant.names[wire.Fold(x.name)] = x
 }
 
 // listStreams answers with one page of a tenant's streams.
@@ -113,9 +113,9 @@ func (m *Machine) listStreams(r *Request, b *wire.ListStreams, fx []Effect) []Ef
 		return m.noTenant(r, fx)
 	}
 	reply := &wire.ListStreamsReply{}
-	limit, prefix := page(b.Limit, wire.MaxListPage), fold(b.Prefix)
+	limit, prefix := page(b.Limit, wire.MaxListPage), wire.Fold(b.Prefix)
 	for _, s := range t.streams[t.after(b.After):] {
-		if s.system() && !b.System || b.Deleted.Set && s.deleted != b.Deleted.Value || !strings.HasPrefix(fold(s.name), prefix) {
+		if s.system() && !b.System || b.Deleted.Set && s.deleted != b.Deleted.Value || !strings.HasPrefix(wire.Fold(s.name), prefix) {
 			continue
 		}
 		if len(reply.Streams) == limit {

@@ -91,7 +91,7 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 	if l.db == nil {
 		db, err := sql.Open()
 		if err != nil {
-			return m.breakDown(l, refusal(wire.InternalError, "the tables cannot be opened: %v", err), fx)
+			return m.breakDown(l, wire.Errorf(wire.InternalError, "the tables cannot be opened: %v", err), fx)
 		}
 		l.db = db
 	}
@@ -141,7 +141,7 @@ func (j queryJob) Run(seg.Files) any {
 	if j.remembered.Set {
 		o, err := j.db.Remembered(j.remembered.Value)
 		if err != nil {
-			return queryResult{refusal: refusal(wire.InternalError, "%v", err)}
+			return queryResult{refusal: wire.Errorf(wire.InternalError, "%v", err)}
 		}
 		return queryResult{outcome: o}
 	}
@@ -215,7 +215,7 @@ func (m *Machine) fetchStatements(l *tables, fx []Effect) []Effect {
 				m.applying[id] = l
 				return fx
 			}
-			return m.breakDown(l, refusal(wire.DataCorrupted, "statement %d of stream %s is not where it should be; run `kimberlite doctor` on the data directory", l.next, sqlName), fx)
+			return m.breakDown(l, wire.Errorf(wire.DataCorrupted, "statement %d of stream %s is not where it should be; run `kimberlite doctor` on the data directory", l.next, sqlName), fx)
 		case *wire.Error:
 			return m.unreadStatements(l, b, fx)
 		}
@@ -269,7 +269,7 @@ func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
 	delete(m.applying, id)
 	l.busy = false
 	if r.err != nil {
-		return m.endBatch(m.breakDown(l, refusal(wire.InternalError, "%v", r.err), fx))
+		return m.endBatch(m.breakDown(l, wire.Errorf(wire.InternalError, "%v", r.err), fx))
 	}
 	first := l.next
 	l.names = r.names
@@ -280,7 +280,7 @@ func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
 		h.Sum(l.chain[:0])
 		l.next++
 		if c := l.tenant.checked; c.upto == l.next && c.chain != l.chain {
-			return m.endBatch(m.breakDown(l, refusal(wire.InternalError,
+			return m.endBatch(m.breakDown(l, wire.Errorf(wire.InternalError,
 				"the statements of the tenant, carried out again up to the one before offset %d of stream %s, have another outcome than before", l.next, sqlName), fx))
 		}
 	}
@@ -443,11 +443,7 @@ func (t *tenant) claimName(r *seg.Record) {
 
 // table reports whether a name is that of a table or view, or may become one's.
 func (t *tenant) table(name string) bool {
-	name = fold(name)
-	return slices.ContainsFunc(t.tables, func(n string) bool { return fold(n) == name }) ||
-		slices.ContainsFunc(t.claims, func(c claim) bool { return fold(c.name) == name })
-}
-
-func refusal(code wire.Code, format string, args ...any) *wire.Error {
-	return &wire.Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	name = wire.Fold(name)
+	return slices.ContainsFunc(t.tables, func(n string) bool { return wire.Fold(n) == name }) ||
+		slices.ContainsFunc(t.claims, func(c claim) bool { return wire.Fold(c.name) == name })
 }

@@ -1,9 +1,10 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
-	"slices"
 )
 
 // createTenant makes the tenant that the request names. Making it again under the same name changes nothing.

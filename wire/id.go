@@ -1,10 +1,23 @@
 package wire
 
+import "strings"
+
 // TenantID names a tenant, a wall around streams, tables and checkpoints.
 type TenantID uint64
 
 // StreamID names a stream. It is unique across the server, never reused and opaque to clients; 0 names none.
 type StreamID uint64
+
+// Fold maps names that are taken for the same to one: those that differ in ASCII case only. Other letters stay: the Kelvin sign
+// is no k.
+func Fold(name string) string {
+	return strings.Map(func(c rune) rune {
+		if 'A' <= c && c <= 'Z' {
+			return c - 'A' + 'a'
+		}
+		return c
+	}, name)
+}
 
 // Offset is an event's place in its stream. Offsets are dense: 0, 1, 2, …; the head is the next one to be assigned.
 type Offset uint64

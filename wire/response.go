@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 // Response answers the request with the same id.
 type Response struct {
 	RequestID uint64
@@ -16,6 +18,11 @@ type Error struct {
 	Message       string
 	CurrentOffset Option[Offset] // tail field; the head, with OffsetMismatch
 	Retryable     bool           // tail field; set from the code's table entry when encoding
+}
+
+// Errorf returns an error with a code and a message for people.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // HandshakeReply accepts a connection.

@@ -3,6 +3,7 @@ package sql
 import (
 	"strings"
 
+	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/ncruces/go-sqlite3"
 )
 
@@ -46,7 +47,7 @@ func (c *conn) allowsRead(table, schema, inner string) bool {
 		return true
 	case strings.EqualFold(table, tablesView):
 		return true
-	case c.shadows != nil && c.shadows[fold(inner)]: // as of then
+	case c.shadows != nil && c.shadows[wire.Fold(inner)]: // as of then
 		return true
 	case system(table):
 		return c.deny(table + " is the system's")
@@ -61,7 +62,7 @@ func (c *conn) allowsRead(table, schema, inner string) bool {
 // allowsPast reports whether a table that is not a temporary view may be read as of a past position. It may where it is one
 // after all: SQLite does not say so of a table of which no column is read.
 func (c *conn) allowsPast(table, schema string) bool {
-	then := c.shadows[fold(table)] || c.views[fold(table)]
+	then := c.shadows[wire.Fold(table)] || c.views[wire.Fold(table)]
 	switch {
 	case then && schema == "":
 		return true
@@ -106,13 +107,3 @@ func system(name string) bool { return strings.HasPrefix(name, "$") }
 
 // tableFunction reports whether a name is that of a function whose result is a table.
 func tableFunction(name string) bool { return name == "json_each" || name == "json_tree" }
-
-// fold maps names that SQLite takes for the same to one: they differ in ASCII case only.
-func fold(name string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r - 'A' + 'a'
-		}
-		return r
-	}, name)
-}

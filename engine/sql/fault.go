@@ -20,40 +20,40 @@ func (c *conn) fault(err error, text string) *wire.Error {
 	errors.As(err, &code)
 	switch code {
 	case sqlite3.CONSTRAINT:
-		return refusal(wire.ConstraintViolation, "%s", message)
+		return wire.Errorf(wire.ConstraintViolation, "%s", message)
 	case sqlite3.INTERRUPT:
 		return c.interrupted()
 	case sqlite3.AUTH:
 		if c.missing != "" {
-			return refusal(wire.TableNotFound, "no such table: %s", c.missing)
+			return wire.Errorf(wire.TableNotFound, "no such table: %s", c.missing)
 		}
-		return refusal(wire.QueryExecutionError, "%s", c.denied)
+		return wire.Errorf(wire.QueryExecutionError, "%s", c.denied)
 	case sqlite3.FULL:
-		return refusal(wire.QuotaExceeded, "the tables of the tenant have reached their limit; delete rows, or have the limit raised")
+		return wire.Errorf(wire.QuotaExceeded, "the tables of the tenant have reached their limit; delete rows, or have the limit raised")
 	case sqlite3.NOMEM:
-		return refusal(wire.QuotaExceeded, "the statement needs more memory than %d MiB", connMemory>>20)
+		return wire.Errorf(wire.QuotaExceeded, "the statement needs more memory than %d MiB", connMemory>>20)
 	case sqlite3.TOOBIG:
-		return refusal(wire.QueryExecutionError, "a text or blob is longer than %d bytes, or the statement than %d", maxValue, maxStatement)
+		return wire.Errorf(wire.QueryExecutionError, "a text or blob is longer than %d bytes, or the statement than %d", maxValue, maxStatement)
 	case sqlite3.ERROR:
 		return general(message, text, rest)
 	}
-	return refusal(wire.QueryExecutionError, "%s", message)
+	return wire.Errorf(wire.QueryExecutionError, "%s", message)
 }
 
 // broken says why a connection cannot go on.
 func broken(why any) *wire.Error {
 	if err, ok := why.(error); ok && plain(err) == "out of memory" {
-		return refusal(wire.QuotaExceeded, "the statement needs more memory than %d MiB", connMemory>>20)
+		return wire.Errorf(wire.QuotaExceeded, "the statement needs more memory than %d MiB", connMemory>>20)
 	}
-	return refusal(wire.InternalError, "SQLite failed: %v", why)
+	return wire.Errorf(wire.InternalError, "SQLite failed: %v", why)
 }
 
 // interrupted says why the budget has ended a statement.
 func (c *conn) interrupted() *wire.Error {
 	if c.budget.stop != nil && c.budget.stop.Stopped() {
-		return refusal(wire.QueryExecutionError, "the statement was cancelled")
+		return wire.Errorf(wire.QueryExecutionError, "the statement was cancelled")
 	}
-	return refusal(wire.Timeout, "the statement took more steps than it may; have it look at less, or add an index")
+	return wire.Errorf(wire.Timeout, "the statement took more steps than it may; have it look at less, or add an index")
 }
 
 // general tells apart what SQLite has the code ERROR for.
@@ -70,9 +70,9 @@ func general(message, text, rest string) *wire.Error {
 	}
 	if at := len(text) - len(rest); rest != "" && at >= 0 && strings.HasSuffix(text, rest) {
 		line := 1 + strings.Count(text[:at], "\n")
-		return refusal(code, "%s, at line %d, column %d", message, line, at-strings.LastIndexByte(text[:at], '\n'))
+		return wire.Errorf(code, "%s, at line %d, column %d", message, line, at-strings.LastIndexByte(text[:at], '\n'))
 	}
-	return refusal(code, "%s", message)
+	return wire.Errorf(code, "%s", message)
 }
 
 // plain returns an error's message without the words that SQLite's library puts before it.

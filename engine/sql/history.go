@@ -82,7 +82,7 @@ func (c *conn) shapeOf(table string) (s shape, err error) {
 // rowName returns a name of the row's id that no column has taken.
 func (s *shape) rowName() string {
 	for _, name := range []string{"rowid", "_rowid_", "oid"} {
-		if !slices.ContainsFunc(s.columns, func(x tableColumn) bool { return fold(x.name) == name }) {
+		if !slices.ContainsFunc(s.columns, func(x tableColumn) bool { return wire.Fold(x.name) == name }) {
 			return name
 		}
 	}
@@ -92,11 +92,11 @@ func (s *shape) rowName() string {
 // check says why a table can have no history.
 func (s *shape) check() *wire.Error {
 	if !s.withoutRowID && s.row == "" {
-		return refusal(wire.QueryExecutionError, "columns named rowid, _rowid_ and oid cannot be in one table; rename one of them")
+		return wire.Errorf(wire.QueryExecutionError, "columns named rowid, _rowid_ and oid cannot be in one table; rename one of them")
 	}
 	for _, x := range s.columns {
 		if system(x.name) {
-			return refusal(wire.QueryExecutionError, "column %s: names that begin with $ are the system's", x.name)
+			return wire.Errorf(wire.QueryExecutionError, "column %s: names that begin with $ are the system's", x.name)
 		}
 	}
 	return nil

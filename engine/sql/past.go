@@ -19,7 +19,7 @@ func (p *Projection) past(q *Question) (_ *Result, e *wire.Error) {
 	}
 	c, _, err := p.reader(true)
 	if err != nil {
-		return nil, refusal(wire.InternalError, "%v", err)
+		return nil, wire.Errorf(wire.InternalError, "%v", err)
 	}
 	defer c.close() // its views are of that position
 	defer func() {
@@ -28,7 +28,7 @@ func (p *Projection) past(q *Question) (_ *Result, e *wire.Error) {
 		}
 	}()
 	if err := c.goBack(at); err != nil {
-		return nil, refusal(wire.InternalError, "the tables as of position %d: %v", at, err)
+		return nil, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}
 	c.position, c.now = at, p.timeOf(at)
 	r := c.answer(q)
@@ -56,7 +56,7 @@ func (c *conn) goBack(at wire.Position) error {
 	}
 	for _, t := range things {
 		if t.kind == "view" {
-			c.views[fold(t.name)] = true
+			c.views[wire.Fold(t.name)] = true
 			err = c.exec("%s", "CREATE TEMP VIEW "+strings.TrimPrefix(t.sql, "CREATE VIEW "))
 		} else {
 			err = c.shadow(t, live[t.id], at)
@@ -103,6 +103,6 @@ func (c *conn) shadow(t *thing, live bool, at wire.Position) error {
 		body = fmt.Sprintf(`SELECT %s FROM main.%s AS t JOIN main."$b%d" AS b ON %s WHERE "$born" <= %d UNION ALL %s`,
 			s.of("t"), quote(t.name), t.generation, s.match("t"), at, body)
 	}
-	c.shadows[fold(t.name)] = true
+	c.shadows[wire.Fold(t.name)] = true
 	return c.exec("CREATE TEMP VIEW %s AS %s", quote(t.name), body)
 }

@@ -273,12 +273,12 @@ func (p *Projection) Remembered(at wire.Position) (o *Outcome, err error) {
 func (p *Projection) attempt(e *Entry) *Outcome {
 	s, refused := Parse(e.SQL)
 	if refused == nil && !s.Writes {
-		refused = refusal(wire.QueryExecutionError, "the statement writes nothing")
+		refused = wire.Errorf(wire.QueryExecutionError, "the statement writes nothing")
 	}
 	if refused != nil {
 		return &Outcome{Err: refused}
 	}
-	if t := p.things[fold(s.alters)]; t != nil && t.kind == "table" {
+	if t := p.things[wire.Fold(s.alters)]; t != nil && t.kind == "table" {
 		if err := p.writer.end(t); err != nil {
 			return &Outcome{Err: p.writer.fault(err, "")}
 		}
@@ -310,14 +310,14 @@ func (p *Projection) redefine(s *Statement) *wire.Error {
 	var list []*thing
 	err := p.writer.each(`SELECT name, type, tbl_name, sql FROM main.sqlite_schema WHERE type <> 'trigger' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '$%' ORDER BY rowid`, func(r *sqlite3.Stmt) {
 		t := &thing{name: r.ColumnText(0), kind: r.ColumnText(1), table: r.ColumnText(2), sql: r.ColumnText(3)}
-		found[fold(t.name)], list = t, append(list, t)
+		found[wire.Fold(t.name)], list = t, append(list, t)
 	})
 	if err != nil {
 		return p.writer.fault(err, "")
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.things)) {
 		old, now := p.things[name], found[name]
-		if now != nil && fold(s.alters) != name {
+		if now != nil && wire.Fold(s.alters) != name {
 			if now.sql == old.sql && now.kind == old.kind {
 				continue
 			}
@@ -329,7 +329,7 @@ func (p *Projection) redefine(s *Statement) *wire.Error {
 		}
 	}
 	for _, t := range list {
-		if p.things[fold(t.name)] != nil {
+		if p.things[wire.Fold(t.name)] != nil {
 			continue
 		}
 		if e := p.define(t, s); e != nil {
@@ -341,8 +341,8 @@ func (p *Projection) redefine(s *Statement) *wire.Error {
 
 // define notes a table, view or index that has come into being, or is another one now.
 func (p *Projection) define(t *thing, s *Statement) *wire.Error {
-	if t.kind != "index" && fold(t.name) != fold(s.Makes) && fold(t.name) != fold(s.alters) && s.Verb == "CREATE" {
-		return refusal(wire.QueryParseError, "the name of the new %s is not written plainly: write CREATE %s name", t.kind, strings.ToUpper(t.kind))
+	if t.kind != "index" && wire.Fold(t.name) != wire.Fold(s.Makes) && wire.Fold(t.name) != wire.Fold(s.alters) && s.Verb == "CREATE" {
+		return wire.Errorf(wire.QueryParseError, "the name of the new %s is not written plainly: write CREATE %s name", t.kind, strings.ToUpper(t.kind))
 	}
 	p.last++
 	t.id = p.last
@@ -352,7 +352,7 @@ func (p *Projection) define(t *thing, s *Statement) *wire.Error {
 			return e
 		}
 	}
-	p.things[fold(t.name)] = t
+	p.things[wire.Fold(t.name)] = t
 	err := p.writer.exec(`INSERT INTO "$schema" VALUES(%d, %s, %s, %s, %s, %d, "$position"(), NULL)`,
 		t.id, quoteText(t.name), quoteText(t.kind), quoteText(t.table), quoteText(t.sql), t.generation)
 	if err != nil {

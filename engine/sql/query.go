@@ -48,7 +48,7 @@ func (p *Projection) Query(q *Question) (*Result, *wire.Error) {
 	}
 	c, position, err := p.reader(false)
 	if err != nil {
-		return nil, refusal(wire.InternalError, "%v", err)
+		return nil, wire.Errorf(wire.InternalError, "%v", err)
 	}
 	c.now = q.Now
 	r := c.answer(q)
@@ -114,7 +114,7 @@ func (c *conn) gather(s *sqlite3.Stmt, most int) *Result {
 			r.Size += size(row[i])
 		}
 		if r.Size > most {
-			r.err = refusal(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
+			r.err = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
 			break
 		}
 		r.Rows = append(r.Rows, row)

@@ -1,7 +1,6 @@
 package sql
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,21 +32,21 @@ type Statement struct {
 // statement in SQL but not here.
 func Parse(text string) (Statement, *wire.Error) {
 	if strings.ContainsRune(text, 0) {
-		return Statement{}, refusal(wire.QueryParseError, "the statement has a NUL character")
+		return Statement{}, wire.Errorf(wire.QueryParseError, "the statement has a NUL character")
 	}
 	tokens := scan(text)
 	for len(tokens) > 0 && tokens[len(tokens)-1].text == ";" {
 		tokens = tokens[:len(tokens)-1]
 	}
 	if len(tokens) == 0 {
-		return Statement{}, refusal(wire.QueryParseError, "there is no statement")
+		return Statement{}, wire.Errorf(wire.QueryParseError, "there is no statement")
 	}
 	for _, t := range tokens {
 		switch {
 		case t.kind == brokenToken:
-			return Statement{}, refusal(wire.QueryParseError, "%s has no end", clip(t.text))
+			return Statement{}, wire.Errorf(wire.QueryParseError, "%s has no end", clip(t.text))
 		case t.text == ";":
-			return Statement{}, refusal(wire.QueryParseError, "a second statement follows at byte %d; send one at a time", t.at+1)
+			return Statement{}, wire.Errorf(wire.QueryParseError, "a second statement follows at byte %d; send one at a time", t.at+1)
 		}
 	}
 	last := tokens[len(tokens)-1]
@@ -81,12 +80,12 @@ func (s *Statement) classify(tokens []token) *wire.Error {
 		s.Writes = true
 		return s.define(tokens)
 	case "PRAGMA", "ATTACH", "DETACH", "VACUUM", "ANALYZE", "REINDEX":
-		return refusal(wire.QueryExecutionError, "%s is not available", s.Verb)
+		return wire.Errorf(wire.QueryExecutionError, "%s is not available", s.Verb)
 	case "BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE":
-		return refusal(wire.QueryExecutionError, "%s is not available: every statement is a transaction of its own", s.Verb)
+		return wire.Errorf(wire.QueryExecutionError, "%s is not available: every statement is a transaction of its own", s.Verb)
 	}
 	if !s.Writes {
-		return refusal(wire.QueryParseError, "near %s: syntax error", clip(tokens[0].text))
+		return wire.Errorf(wire.QueryParseError, "near %s: syntax error", clip(tokens[0].text))
 	}
 	return nil
 }
@@ -139,14 +138,14 @@ func (s *Statement) explain(tokens []token) *wire.Error {
 		rest = rest[2:]
 	}
 	if len(rest) == 0 {
-		return refusal(wire.QueryParseError, "EXPLAIN of what?")
+		return wire.Errorf(wire.QueryParseError, "EXPLAIN of what?")
 	}
 	inner := Statement{Text: s.Text}
 	if e := inner.classify(rest); e != nil {
 		return e
 	}
 	if inner.Writes || inner.Verb == "EXPLAIN" {
-		return refusal(wire.QueryExecutionError, "EXPLAIN is available for SELECT alone")
+		return wire.Errorf(wire.QueryExecutionError, "EXPLAIN is available for SELECT alone")
 	}
 	s.Text, s.Position, s.Time = inner.Text, inner.Position, inner.Time
 	return nil
@@ -163,13 +162,13 @@ func (s *Statement) asOf(tokens []token) *wire.Error {
 	case what.is("POSITION"):
 		p, err := strconv.ParseUint(value.text, 10, 64)
 		if err != nil {
-			return refusal(wire.QueryParseError, "AS OF POSITION %s: it is not a position, such as 12", clip(value.text))
+			return wire.Errorf(wire.QueryParseError, "AS OF POSITION %s: it is not a position, such as 12", clip(value.text))
 		}
 		s.Position = wire.Some(wire.Position(p))
 	case what.is("TIMESTAMP"):
 		t, err := time.Parse(time.RFC3339Nano, value.value())
 		if value.kind != stringToken || err != nil || t.Before(time.Unix(0, 0)) || t.Year() > lastYear {
-			return refusal(wire.QueryParseError, "AS OF TIMESTAMP %s: it is not a time, such as '2026-01-02T03:04:05Z'", clip(value.text))
+			return wire.Errorf(wire.QueryParseError, "AS OF TIMESTAMP %s: it is not a time, such as '2026-01-02T03:04:05Z'", clip(value.text))
 		}
 		s.Time = wire.Some(wire.Time(t.UnixNano()))
 	default:
@@ -186,7 +185,7 @@ const lastYear = 2261
 func (s *Statement) define(tokens []token) *wire.Error {
 	for _, t := range tokens {
 		if name, ok := t.name(); ok && reserved(name) { // SQLite's own tables are touched by these statements themselves
-			return refusal(wire.QueryExecutionError, "%s is not available: names that begin with sqlite_ or pragma_ are the system's", clip(t.text))
+			return wire.Errorf(wire.QueryExecutionError, "%s is not available: names that begin with sqlite_ or pragma_ are the system's", clip(t.text))
 		}
 	}
 	i := 1
@@ -198,10 +197,10 @@ func (s *Statement) define(tokens []token) *wire.Error {
 		return false
 	}
 	if s.Verb == "CREATE" && what("TEMP", "TEMPORARY") {
-		return refusal(wire.QueryExecutionError, "temporary tables and views are not available")
+		return wire.Errorf(wire.QueryExecutionError, "temporary tables and views are not available")
 	}
 	if what("TRIGGER", "VIRTUAL") {
-		return refusal(wire.QueryExecutionError, "%s is not available", strings.ToUpper(tokens[i-1].text))
+		return wire.Errorf(wire.QueryExecutionError, "%s is not available", strings.ToUpper(tokens[i-1].text))
 	}
 	table := what("TABLE")
 	if !table && !what("VIEW") {
@@ -242,11 +241,6 @@ func reserved(name string) bool {
 
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
-}
-
-// refusal makes an error for a client.
-func refusal(code wire.Code, format string, args ...any) *wire.Error {
-	return &wire.Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // clip quotes the beginning of a piece of text.

@@ -21,11 +21,11 @@ func bind(s *sqlite3.Stmt, params []wire.Value) *wire.Error {
 		most = max(most, n)
 	}
 	if most != len(params) {
-		return refusal(wire.QueryExecutionError, "the statement has %d parameters, and %d are given", most, len(params))
+		return wire.Errorf(wire.QueryExecutionError, "the statement has %d parameters, and %d are given", most, len(params))
 	}
 	for i, n := range numbers {
 		if err := bindValue(s, i+1, params[n-1]); err != nil {
-			return refusal(wire.QueryExecutionError, "parameter %d: %v", n, err)
+			return wire.Errorf(wire.QueryExecutionError, "parameter %d: %v", n, err)
 		}
 	}
 	return nil
@@ -43,14 +43,14 @@ func parameters(s *sqlite3.Stmt) ([]int, *wire.Error) {
 		}
 		n, err := strconv.Atoi(name[1:])
 		if strings.HasPrefix(name, ":") || strings.HasPrefix(name, "@") || err != nil || n < 1 {
-			return nil, refusal(wire.QueryExecutionError, "parameter %s: parameters have numbers here; write $1, $2 and so on", name)
+			return nil, wire.Errorf(wire.QueryExecutionError, "parameter %s: parameters have numbers here; write $1, $2 and so on", name)
 		}
 		list[i] = n
 	}
 	if bare && len(list) > 0 {
 		for i := range list {
 			if s.BindName(i+1) != "" && !strings.HasPrefix(s.BindName(i+1), "?") {
-				return nil, refusal(wire.QueryExecutionError, "parameters are written as ? and as %s; use one of them", s.BindName(i+1))
+				return nil, wire.Errorf(wire.QueryExecutionError, "parameters are written as ? and as %s; use one of them", s.BindName(i+1))
 			}
 		}
 	}
