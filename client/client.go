@@ -95,6 +95,9 @@ func (c *Client) do(ctx context.Context, body wire.RequestBody) (wire.ResponseBo
 // start makes a request. The body must not be changed until it is answered.
 func (c *Client) start(ctx context.Context, tenant TenantID, body wire.RequestBody) *call {
 	k := &call{c: c, op: body.Op()}
+	if q, ok := body.(*wire.Query); ok {
+		k.keyed = q.IdempotencyKey.Set
+	}
 	if repeatable(body) {
 		k.again = body
 	}
@@ -115,6 +118,10 @@ func repeatable(body wire.RequestBody) bool {
 		return true
 	case *wire.Parked:
 		return b.Action == wire.ParkedList
+	case *wire.Query:
+		return reads(b.SQL)
+	case *wire.QueryAt:
+		return true
 	}
 	return false
 }

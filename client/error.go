@@ -45,6 +45,15 @@ var (
 	ErrGroupExists          error = &Error{Code: wire.GroupAlreadyExists}
 	ErrStaleDelivery        error = &Error{Code: wire.StaleDelivery} // it is not held any more; also where its connection broke
 	ErrStorageFull          error = &Error{Code: wire.StorageFull}
+	ErrTableNotFound        error = &Error{Code: wire.TableNotFound}
+	ErrTableExists          error = &Error{Code: wire.TableAlreadyExists}
+	ErrQueryParse           error = &Error{Code: wire.QueryParseError}
+	ErrQueryExecution       error = &Error{Code: wire.QueryExecutionError}
+	ErrPositionAhead        error = &Error{Code: wire.PositionAhead}
+	ErrConstraintViolation  error = &Error{Code: wire.ConstraintViolation} // the message names the constraint
+	ErrQuotaExceeded        error = &Error{Code: wire.QuotaExceeded}
+	ErrResultTooLarge       error = &Error{Code: wire.ResultTooLarge}
+	ErrTimeout              error = &Error{Code: wire.Timeout}
 	ErrDataCorrupted        error = &Error{Code: wire.DataCorrupted} // also what fails verification here
 )
 
@@ -78,6 +87,10 @@ func invalid(format string, args ...any) error {
 func (k *call) unknown(cause error) error {
 	advice := "ask for the stream's description to find out"
 	switch {
+	case k.op == wire.OpQuery && k.keyed:
+		advice = "run it again with the same key, which cannot carry it out twice"
+	case k.op == wire.OpQuery:
+		advice = "look at the tables to find out, or run it with a key"
 	case k.keyed:
 		advice = "append it again with the same key, which cannot append it twice"
 	case k.op == wire.OpAppendEvents:

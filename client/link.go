@@ -226,6 +226,8 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return true
 	case *wire.AppendEventsReply:
 		return op == wire.OpAppendEvents
+	case *wire.QueryReply:
+		return op == wire.OpQuery || op == wire.OpQueryAt
 	case *wire.ReadEventsReply:
 		return op == wire.OpReadEvents
 	case *wire.CreateStreamReply:

@@ -376,6 +376,27 @@ const (
 	Bytes
 )
 
+// String returns the kind's name.
+func (k ValueKind) String() string {
+	switch k {
+	case Null:
+		return "Null"
+	case BigInt:
+		return "BigInt"
+	case Text:
+		return "Text"
+	case Boolean:
+		return "Boolean"
+	case Timestamp:
+		return "Timestamp"
+	case Double:
+		return "Double"
+	case Bytes:
+		return "Bytes"
+	}
+	return fmt.Sprintf("ValueKind(%d)", uint32(k))
+}
+
 // Value is a SQL parameter or a cell of a result.
 type Value struct {
 	Kind  ValueKind

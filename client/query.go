@@ -1,0 +1,118 @@
+package client
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Executed is what has become of a statement that writes.
+type Executed struct {
+	RowsAffected uint64
+	Position     Position // of the statement in the tenant's log; QueryAt there sees what it has done
+}
+
+// Once is given among the arguments of Query or Exec and carries the statement out once under its key, however often it is
+// sent: the client sends it again by itself when the connection breaks. Another statement under the key is an error
+// that matches ErrInvalidRequest.
+func Once(k Key) StatementOption { return StatementOption{key: wire.Some(k.wire())} }
+
+// StatementOption is a setting of one statement. It is given among its arguments, and is none of them.
+type StatementOption struct{ key wire.Option[wire.Key] }
+
+// Query runs an SQL statement and returns its rows, which have arrived whole. The parameters $1, $2 and so on of the text,
+// or its question marks, take args in their order: nil, integers, floats, booleans, strings, []byte, time.Time, pointers to
+// those, and whatever implements driver.Valuer.
+//
+// A query sees every statement that was acknowledged before it was asked, by whomever. When the connection breaks it is sent
+// again if its text begins with SELECT, VALUES or EXPLAIN, or if it has Once among its arguments. Any other one fails with
+// ErrUnknownOutcome then.
+func (c *Client) Query(ctx context.Context, text string, args ...any) (*Rows, error) {
+	params, o, err := arguments(text, args)
+	if err != nil {
+		return nil, err
+	}
+	return c.rows(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
+}
+
+// QueryAt runs an SQL query as Query does, and sees the tables as they were behind a position of the tenant's log. A
+// position beyond its end is an error that matches ErrPositionAhead.
+func (c *Client) QueryAt(ctx context.Context, at Position, text string, args ...any) (*Rows, error) {
+	params, _, err := arguments(text, args)
+	if err != nil {
+		return nil, err
+	}
+	return c.rows(ctx, &wire.QueryAt{SQL: text, Params: params, Position: at})
+}
+
+// Exec runs an SQL statement that writes, and returns once it is on stable storage and carried out. Its args are those of
+// Query. A client with WithAutoKeys gives it a key if it has none.
+func (c *Client) Exec(ctx context.Context, text string, args ...any) (Executed, error) {
+	params, o, err := arguments(text, args)
+	if err != nil {
+		return Executed{}, err
+	}
+	if c.cfg.autoKeys && !o.key.Set {
+		o.key = wire.Some(NewKey().wire())
+	}
+	reply, err := c.do(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
+	if err != nil {
+		return Executed{}, err
+	}
+	r := reply.(*wire.QueryReply)
+	return Executed{RowsAffected: r.RowsAffected, Position: r.Position}, nil
+}
+
+func (c *Client) rows(ctx context.Context, ask wire.RequestBody) (*Rows, error) {
+	reply, err := c.do(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	r := reply.(*wire.QueryReply)
+	return &Rows{columns: r.Columns, values: r.Rows, position: r.Position, trimmed: r.Trimmed}, nil
+}
+
+// arguments sorts the parameters of a statement from its options. It refuses what would end the connection.
+func arguments(text string, args []any) (params []wire.Value, o StatementOption, err error) {
+	if !utf8.ValidString(text) {
+		return nil, o, invalid("the statement is not UTF-8")
+	}
+	size := len(text)
+	for _, a := range args {
+		if option, ok := a.(StatementOption); ok {
+			o = option
+			continue
+		}
+		v, err := parameter(a)
+		if err != nil {
+			return nil, o, invalid("parameter %d: %v", len(params)+1, err)
+		}
+		size += 16 + len(v.Text) + len(v.Bytes)
+		params = append(params, v)
+	}
+	if size > wire.MaxPayload-frameRoom {
+		return nil, o, invalid("the statement and its parameters take %d bytes; a request has at most %d", size, wire.MaxPayload-frameRoom)
+	}
+	return params, o, nil
+}
+
+// reads reports whether a statement certainly changes nothing.
+func reads(text string) bool {
+	verb := strings.TrimLeft(text, " \t\r\n")
+	if end := strings.IndexFunc(verb, func(c rune) bool { return c < 'A' || c > 'z' }); end >= 0 {
+		verb = verb[:end]
+	}
+	return strings.EqualFold(verb, "SELECT") || strings.EqualFold(verb, "VALUES") || strings.EqualFold(verb, "EXPLAIN")
+}
+
+// timestamp returns a time as SQL has it.
+func timestamp(t time.Time) (wire.Value, error) {
+	ns, err := nanoseconds([]time.Time{t})
+	if err != nil {
+		return wire.Value{}, err
+	}
+	return wire.Value{Kind: wire.Timestamp, Int: int64(ns[0])}, nil
+}
