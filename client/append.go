@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -52,7 +51,6 @@ func (c *Client) AppendAsync(ctx context.Context, stream StreamID, events [][]by
 	if c.cfg.autoKeys && !batch.IdempotencyKey.Set {
 		batch.IdempotencyKey = wire.Some(NewKey().wire())
 	}
-	p.keyed = batch.IdempotencyKey.Set
 	if err == nil {
 		err = c.admit(ctx)
 	}
@@ -113,16 +111,17 @@ func newBatch(stream StreamID, events [][]byte, options []AppendOption) (wire.Ap
 const frameRoom = 1 << 10
 
 func nanoseconds(times []time.Time) ([]wire.Time, error) {
-	first, last := time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
 	list := make([]wire.Time, len(times))
 	for i, t := range times {
-		if t.Before(first) || t.After(last) {
-			return nil, invalid("timestamp %d is in the year %d; a 64-bit count of nanoseconds since 1970 reaches from 1678 to 2262", i, t.Year())
+		if list[i] = clamped(t); !instant(list[i]).Equal(t) {
+			return nil, invalid("timestamp %d is in the year %d; %s", i, t.Year(), timeRange)
 		}
-		list[i] = wire.Time(t.UnixNano())
 	}
 	return list, nil
 }
+
+// timeRange says which times there are.
+const timeRange = "a 64-bit count of nanoseconds since 1970 reaches from 1678 to 2262"
 
 // instant returns a time of the protocol as Go has it, in UTC.
 func instant(t wire.Time) time.Time { return time.Unix(0, int64(t)).UTC() }

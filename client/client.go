@@ -95,9 +95,6 @@ func (c *Client) do(ctx context.Context, body wire.RequestBody) (wire.ResponseBo
 // start makes a request. The body must not be changed until it is answered.
 func (c *Client) start(ctx context.Context, tenant TenantID, body wire.RequestBody) *call {
 	k := &call{c: c, op: body.Op()}
-	if q, ok := body.(*wire.Query); ok {
-		k.keyed = q.IdempotencyKey.Set
-	}
 	if repeatable(body) {
 		k.again = body
 	}
@@ -122,6 +119,17 @@ func repeatable(body wire.RequestBody) bool {
 		return reads(b.SQL)
 	case *wire.QueryAt:
 		return true
+	}
+	return false
+}
+
+// keyed reports whether the server would know a request again by its key.
+func keyed(body wire.RequestBody) bool {
+	switch b := body.(type) {
+	case *wire.AppendEvents:
+		return b.IdempotencyKey.Set
+	case *wire.Query:
+		return b.IdempotencyKey.Set
 	}
 	return false
 }
@@ -196,7 +204,7 @@ func (c *Client) post(k *call, tenant TenantID, body wire.RequestBody) {
 // queue puts a call's frame among those to be sent. mu is held.
 func (c *Client) queue(k *call, tenant TenantID, body wire.RequestBody) {
 	c.lastID++
-	k.id = c.lastID
+	k.id, k.keyed = c.lastID, keyed(body)
 	c.request = wire.Request{ID: k.id, Tenant: tenant, Codec: c.cfg.codec, Body: body}
 	if l := c.link; l != nil {
 		k.shape = l.features

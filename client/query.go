@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -58,21 +57,20 @@ func (c *Client) Exec(ctx context.Context, text string, args ...any) (Executed, 
 	if c.cfg.autoKeys && !o.key.Set {
 		o.key = wire.Some(NewKey().wire())
 	}
-	reply, err := c.do(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
+	r, err := c.rows(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
 	if err != nil {
 		return Executed{}, err
 	}
-	r := reply.(*wire.QueryReply)
-	return Executed{RowsAffected: r.RowsAffected, Position: r.Position}, nil
+	return Executed{RowsAffected: r.reply.RowsAffected, Position: r.reply.Position}, nil
 }
 
+// rows makes a request that is answered with a result.
 func (c *Client) rows(ctx context.Context, ask wire.RequestBody) (*Rows, error) {
 	reply, err := c.do(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
-	r := reply.(*wire.QueryReply)
-	return &Rows{columns: r.Columns, values: r.Rows, position: r.Position, trimmed: r.Trimmed}, nil
+	return &Rows{reply: reply.(*wire.QueryReply)}, nil
 }
 
 // arguments sorts the parameters of a statement from its options. It refuses what would end the connection.
@@ -106,13 +104,4 @@ func reads(text string) bool {
 		verb = verb[:end]
 	}
 	return strings.EqualFold(verb, "SELECT") || strings.EqualFold(verb, "VALUES") || strings.EqualFold(verb, "EXPLAIN")
-}
-
-// timestamp returns a time as SQL has it.
-func timestamp(t time.Time) (wire.Value, error) {
-	ns, err := nanoseconds([]time.Time{t})
-	if err != nil {
-		return wire.Value{}, err
-	}
-	return wire.Value{Kind: wire.Timestamp, Int: int64(ns[0])}, nil
 }

@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"math"
@@ -30,7 +29,7 @@ const accounts = `CREATE TABLE accounts (id INTEGER PRIMARY KEY, name TEXT NOT N
 
 func exec(t testing.TB, c *client.Client, text string, args ...any) client.Executed {
 	t.Helper()
-	done, err := c.Exec(context.Background(), text, args...)
+	done, err := c.Exec(within(t), text, args...)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}

@@ -18,28 +18,25 @@ import (
 //
 // A Rows is used by one goroutine at a time.
 type Rows struct {
-	columns  []string
-	values   [][]wire.Value
-	row      int // behind the current one
-	position Position
-	trimmed  bool
+	reply *wire.QueryReply
+	row   int // behind the current one
 }
 
 // Columns returns the names of the columns.
-func (r *Rows) Columns() []string { return r.columns }
+func (r *Rows) Columns() []string { return r.reply.Columns }
 
 // Position returns the position that the query has seen: QueryAt there gives the same rows.
-func (r *Rows) Position() Position { return r.position }
+func (r *Rows) Position() Position { return r.reply.Position }
 
 // Trimmed reports whether the query would have seen more, had retention not removed it since.
-func (r *Rows) Trimmed() bool { return r.trimmed }
+func (r *Rows) Trimmed() bool { return r.reply.Trimmed }
 
 // Len returns how many rows there are.
-func (r *Rows) Len() int { return len(r.values) }
+func (r *Rows) Len() int { return len(r.reply.Rows) }
 
 // Next goes to the next row, at first to the first one, and reports whether there is one.
 func (r *Rows) Next() bool {
-	if r.row >= len(r.values) {
+	if r.row >= len(r.reply.Rows) {
 		return false
 	}
 	r.row++
@@ -49,8 +46,8 @@ func (r *Rows) Next() bool {
 // Values returns the current row: nil, int64, float64, bool, string, []byte or time.Time for each column. It must follow a
 // Next that was true.
 func (r *Rows) Values() []any {
-	list := make([]any, len(r.columns))
-	for i, v := range r.values[r.row-1] {
+	list := make([]any, len(r.reply.Columns))
+	for i, v := range r.reply.Rows[r.row-1] {
 		list[i] = goValue(v)
 	}
 	return list
@@ -62,12 +59,12 @@ func (r *Rows) Values() []any {
 // bool; a Text to a string or []byte; Bytes to a []byte; a Timestamp to a time.Time. Anything goes to an *any, as Values
 // returns it, and to a sql.Scanner. NULL goes to a pointer, a []byte or an any, which is then nil, and to a sql.Scanner.
 func (r *Rows) Scan(to ...any) error {
-	if len(to) != len(r.columns) {
-		return fmt.Errorf("scan %d columns into %d variables", len(r.columns), len(to))
+	if len(to) != len(r.reply.Columns) {
+		return fmt.Errorf("scan %d columns into %d variables", len(r.reply.Columns), len(to))
 	}
-	for i, v := range r.values[r.row-1] {
+	for i, v := range r.reply.Rows[r.row-1] {
 		if err := assign(to[i], v); err != nil {
-			return fmt.Errorf("column %d, %q: %w", i+1, r.columns[i], err)
+			return fmt.Errorf("column %d, %q: %w", i+1, r.reply.Columns[i], err)
 		}
 	}
 	return nil
@@ -93,13 +90,12 @@ func Collect[T any](r *Rows, err error) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	var zero T
-	fields, err := fieldsOf(reflect.TypeOf(&zero).Elem(), r.columns)
+	fields, err := fieldsOf(reflect.TypeFor[T](), r.reply.Columns)
 	if err != nil {
 		return nil, err
 	}
 	list := make([]T, 0, r.Len()-r.row)
-	to := make([]any, len(r.columns))
+	to := make([]any, len(r.reply.Columns))
 	for r.Next() {
 		var row T
 		target := reflect.ValueOf(&row).Elem()

@@ -44,7 +44,11 @@ func parameter(a any) (wire.Value, error) {
 	case []byte:
 		return wire.Value{Kind: wire.Bytes, Bytes: x}, nil
 	case time.Time:
-		return timestamp(x)
+		v := wire.Value{Kind: wire.Timestamp, Int: int64(clamped(x))}
+		if !instant(wire.Time(v.Int)).Equal(x) {
+			return wire.Value{}, fmt.Errorf("the time is in the year %d; %s", x.Year(), timeRange)
+		}
+		return v, nil
 	}
 	return wire.Value{}, fmt.Errorf("%T is no value of SQL", a)
 }
@@ -123,12 +127,12 @@ func setScalar(x reflect.Value, v wire.Value) bool {
 		}
 	case reflect.Float32, reflect.Float64:
 		f := v.Float
-		if v.Kind == wire.BigInt {
+		if ok = v.Kind == wire.Double; v.Kind == wire.BigInt {
 			f = float64(v.Int)
+			ok = exact(f, v.Int) && (x.Kind() == reflect.Float64 || float64(float32(f)) == f)
 		}
-		if ok = v.Kind == wire.Double || v.Kind == wire.BigInt && exact(f, v.Int); ok {
+		if ok {
 			x.SetFloat(f)
-			ok = v.Kind == wire.Double || exact(x.Float(), v.Int)
 		}
 	case reflect.Bool:
 		if ok = v.Kind == wire.Boolean; ok {
