@@ -172,6 +172,12 @@ func TestScanTakesOnlyWhatFits(t *testing.T) {
 	if rows.Next() {
 		t.Error("a second row")
 	}
+	if got, err := client.Collect[int](c.Query(within(t), "SELECT 1, 2")); err == nil {
+		t.Errorf("two columns into one int: %v", got)
+	}
+	if got, err := client.Collect[struct{ *account }](c.Query(within(t), "SELECT 1 AS id")); err == nil {
+		t.Errorf("a field behind a nil pointer: %v", got)
+	}
 	if _, err := client.Collect[account](c.Query(within(t), "SELECT 1 AS other")); err == nil || !strings.Contains(err.Error(), `"other"`) {
 		t.Errorf("a column without a field: %v", err)
 	}

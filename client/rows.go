@@ -102,9 +102,13 @@ func Collect[T any](r *Rows, err error) ([]T, error) {
 		for i, field := range fields {
 			if field == nil {
 				to[i] = &row
-			} else {
-				to[i] = target.FieldByIndex(field).Addr().Interface()
+				continue
 			}
+			x, err := target.FieldByIndexErr(field) // an embedded pointer may be nil
+			if err != nil {
+				return nil, err
+			}
+			to[i] = x.Addr().Interface()
 		}
 		if err := r.Scan(to...); err != nil {
 			return nil, err
@@ -118,6 +122,9 @@ func Collect[T any](r *Rows, err error) ([]T, error) {
 func fieldsOf(t reflect.Type, columns []string) ([][]int, error) {
 	fields := make([][]int, len(columns))
 	if t.Kind() != reflect.Struct || t == timeType || reflect.PointerTo(t).Implements(scannerType) {
+		if len(columns) != 1 {
+			return nil, fmt.Errorf("%d columns do not fit into %s; collect them into a struct", len(columns), t)
+		}
 		return fields, nil
 	}
 	for i, column := range columns {
