@@ -120,6 +120,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s.perOperation(out, count)
 	out <- s.Fsync.metric(fsync, 1e9)
 	out <- s.Batch.metric(batchBytes, 1)
+	s.server(count, gauge)
+	s.storage(count, gauge)
+	s.streams(count, gauge)
+	s.deliveries(count, gauge)
+	s.perGroup(count, gauge)
+	s.sql(count, gauge)
+	s.perCodec(count)
+}
+
+// server emits what is known of connections, and of the server itself.
+func (s *Snapshot) server(count, gauge func(*prometheus.Desc, float64, ...string)) {
 	for why, n := range s.Disconnects {
 		count(disconnects, float64(n), why)
 	}
@@ -135,7 +146,33 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(queued, float64(s.Queued))
 	gauge(recovery, s.Recovery.Seconds())
 	gauge(halted, flag(s.Halted))
-	e := s.Engine
+}
+
+// storage emits what is known of the log, the sealed files and the clock.
+func (s *Snapshot) storage(count, gauge func(*prometheus.Desc, float64, ...string)) {
+	e := &s.Engine
+	count(batches, float64(e.Batches))
+	count(logBytes, float64(e.BatchBytes))
+	count(diskReads, float64(e.DiskReads))
+	count(snapshots, float64(e.Snapshots))
+	count(sealedOut, float64(e.SealedBytes))
+	count(rewritten, float64(e.Rewritten))
+	count(sweeps, float64(e.Sweeps))
+	gauge(segments, float64(e.Segments))
+	gauge(sealedFiles, float64(e.SealedFiles))
+	gauge(sealedBytes, float64(e.SealedSize))
+	gauge(unswept, float64(e.Unswept)/1e9)
+	gauge(oldest, s.OldestEvent.Seconds())
+	gauge(backlog, float64(e.Backlog))
+	gauge(memory, float64(e.Memory))
+	gauge(lsn, float64(e.LSN), "decided")
+	gauge(lsn, float64(e.Durable), "durable")
+	gauge(clockDoubt, float64(e.ClockDoubt)/1e9)
+}
+
+// streams emits what is known of tenants and their events.
+func (s *Snapshot) streams(count, gauge func(*prometheus.Desc, float64, ...string)) {
+	e := &s.Engine
 	count(appends, float64(e.Appends))
 	count(events, float64(e.Events))
 	count(eventBytes, float64(e.EventBytes))
@@ -149,18 +186,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(overdue, float64(e.Overdue)/1e9)
 	count(denied, float64(e.RefusedAccesses))
 	count(noSpace, float64(e.Refused))
-	count(batches, float64(e.Batches))
-	count(logBytes, float64(e.BatchBytes))
-	count(diskReads, float64(e.DiskReads))
-	count(snapshots, float64(e.Snapshots))
-	count(sealedOut, float64(e.SealedBytes))
-	count(rewritten, float64(e.Rewritten))
-	count(sweeps, float64(e.Sweeps))
-	gauge(segments, float64(e.Segments))
-	gauge(sealedFiles, float64(e.SealedFiles))
-	gauge(sealedBytes, float64(e.SealedSize))
-	gauge(unswept, float64(e.Unswept)/1e9)
-	gauge(oldest, s.OldestEvent.Seconds())
+	gauge(tenants, float64(e.Tenants))
+	gauge(streams, float64(e.Streams))
+	gauge(readOnly, float64(e.ReadOnly))
+}
+
+// deliveries emits what is known of subscriptions, and of all consumer groups together.
+func (s *Snapshot) deliveries(count, gauge func(*prometheus.Desc, float64, ...string)) {
+	e := &s.Engine
 	gauge(subs, float64(e.Subscriptions))
 	gauge(subscribers, float64(e.Subscribers))
 	count(pushes, float64(e.Pushes))
@@ -173,13 +206,21 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(redelivered, float64(e.Redeliveries))
 	count(acks, float64(e.Acks))
 	count(parkings, float64(e.GroupParked))
+}
+
+// sql emits what is known of tables.
+func (s *Snapshot) sql(count, gauge func(*prometheus.Desc, float64, ...string)) {
+	e := &s.Engine
 	count(sqlWrites, float64(e.SQLWrites))
 	count(sqlQueries, float64(e.Queries))
 	gauge(sqlAsked, float64(e.Asked))
 	gauge(sqlBehind, float64(e.Unapplied))
 	gauge(sqlTenants, float64(e.Tables))
 	gauge(sqlBroken, float64(e.Broken))
-	s.perGroup(count, gauge)
+}
+
+// perCodec emits how well frames are compressed.
+func (s *Snapshot) perCodec(count func(*prometheus.Desc, float64, ...string)) {
 	for c := wire.LZ4; c < wire.CodecCount; c++ {
 		for direction, t := range map[string]wire.Traffic{"out": s.Packed[c], "in": s.Unpacked[c]} {
 			count(packRaw, float64(t.Raw), c.String(), direction)
@@ -188,14 +229,6 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			count(packTime, float64(t.Spent)/1e9, c.String(), direction)
 		}
 	}
-	gauge(backlog, float64(e.Backlog))
-	gauge(memory, float64(e.Memory))
-	gauge(tenants, float64(e.Tenants))
-	gauge(streams, float64(e.Streams))
-	gauge(lsn, float64(e.LSN), "decided")
-	gauge(lsn, float64(e.Durable), "durable")
-	gauge(readOnly, float64(e.ReadOnly))
-	gauge(clockDoubt, float64(e.ClockDoubt)/1e9)
 }
 
 // perGroup emits what is shown of each consumer group.
