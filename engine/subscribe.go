@@ -491,37 +491,6 @@ func (m *Machine) behindDamage(s *stream, at wire.Offset) wire.Offset {
 // seeks reports whether a subscription begins at a time and no event was as young yet.
 func (s *subscription) seeks() bool { return s.req.Msg.Body.(*wire.ReadEvents).FromTimestamp.Set }
 
-const (
-	// readRetry is how long a subscription or consumer group whose read has failed waits before the next.
-	readRetry = Second
-	// readAttempts is how often it tries before it passes over an event that the disk does not give. Those that follow it
-	// are passed over at the first failure.
-	readAttempts = 10
-)
-
-// patience is how often a subscription or consumer group has read in vain lately. It comes back read by read: where a disk
-// has many places that it does not give, each costs less time than the first.
-type patience int
-
-// worked takes up that a read has given something.
-func (p *patience) worked() { *p = max(0, *p-1) }
-
-// failed says what becomes of a read that has failed: whether what it was to give is passed over, and whether the next read
-// waits. What is known to be damaged does not get better. Where the disk gives nothing, it may be all of it: whoever passes
-// over some does not run ahead.
-func (p *patience) failed(code wire.Code) (pass, later bool) {
-	switch code {
-	case wire.DataCorrupted:
-		return true, false
-	case wire.StorageError:
-		if *p++; *p >= readAttempts {
-			*p = readAttempts - 1
-			return true, true
-		}
-	}
-	return false, true
-}
-
 func (m *Machine) retry(sub *subscription) {
 	m.cfg.hit(ProbeSubscriptionRetries)
 	sub.retryAt = m.clock.mono + wire.Time(readRetry)
