@@ -60,11 +60,12 @@ func (c *conn) allowsRead(table, schema, inner string) bool {
 }
 
 // allowsPast reports whether a table that is not a temporary view may be read as of a past position. It may where it is one
-// after all: SQLite does not say so of a table of which no column is read.
+// after all: SQLite does not say so of a table of which no column is read. Where it has put the body of such a view in the
+// query's place, it names the table of that with its schema.
 func (c *conn) allowsPast(table, schema string) bool {
 	then := c.shadows[wire.Fold(table)] || c.views[wire.Fold(table)]
 	switch {
-	case then && schema == "":
+	case then && (schema == "" || !c.qualified):
 		return true
 	case then:
 		return c.deny("table " + table + " is named together with its schema, and would be read as of now; leave the schema away")

@@ -19,18 +19,19 @@ type conn struct {
 	dates *sqlite3.Conn            // computes dates; nil until one is needed
 
 	// What the statement under way may do and see.
-	own      bool   // it is the projection's own: everything
-	verb     string // of a client's
-	writer   bool
-	shadows  map[string]bool // of a past connection: tables that are seen through a view of the same name, folded
-	views    map[string]bool // of a past connection: the client's views, folded
-	position wire.Position
-	now      wire.Time
-	random   *rand.ChaCha8
-	budget   budget
-	denied   string // why the authorizer has refused something
-	broken   bool   // nothing can be asked of it any more
-	missing  string // the table that it has refused since it was not there then
+	own       bool   // it is the projection's own: everything
+	verb      string // of a client's
+	writer    bool
+	shadows   map[string]bool // of a past connection: tables that are seen through a view of the same name, folded
+	views     map[string]bool // of a past connection: the client's views, folded
+	qualified bool            // the query, or a view of then, names the schema main
+	position  wire.Position
+	now       wire.Time
+	random    *rand.ChaCha8
+	budget    budget
+	denied    string // why the authorizer has refused something
+	broken    bool   // nothing can be asked of it any more
+	missing   string // the table that it has refused since it was not there then
 }
 
 // maxPrepared is how many prepared statements a connection keeps.

@@ -127,16 +127,22 @@ func Decode(data []byte, at wire.Time) (*Entry, error) {
 	for _, v := range t.Params {
 		e.Params = append(e.Params, v.Value)
 	}
-	if n, err := hex.Decode(e.Seed[:], []byte(t.Seed)); err != nil || n != 0 && n != SeedSize {
+	if t.Seed != "" && !decodeHex(e.Seed[:], t.Seed) {
 		return nil, fmt.Errorf("decode an entry: its seed is %q", t.Seed)
 	}
 	if t.Key != "" {
 		e.Key.Set = true
-		if n, err := hex.Decode(e.Key.Value[:], []byte(t.Key)); err != nil || n != len(e.Key.Value) {
+		if !decodeHex(e.Key.Value[:], t.Key) {
 			return nil, fmt.Errorf("decode an entry: its key is %q", t.Key)
 		}
 	}
 	return e, nil
+}
+
+// decodeHex fills dst from hexadecimal digits, and reports whether they are as many as that takes.
+func decodeHex(dst []byte, digits string) bool {
+	p, err := hex.DecodeString(digits)
+	return err == nil && copy(dst, p) == len(p) && len(p) == len(dst)
 }
 
 // Content identifies what a client has asked for: two entries with the same statement and parameters have the same. It is

@@ -31,6 +31,7 @@ func (p *Projection) past(q *Question) (_ *Result, e *wire.Error) {
 		return nil, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}
 	c.position, c.now = at, p.timeOf(at)
+	c.qualified = c.qualified || qualified(q.SQL)
 	r := c.answer(q)
 	r.Position = at
 	return r, r.err
@@ -57,6 +58,7 @@ func (c *conn) goBack(at wire.Position) error {
 	for _, t := range things {
 		if t.kind == "view" {
 			c.views[wire.Fold(t.name)] = true
+			c.qualified = c.qualified || qualified(t.sql)
 			err = c.exec("%s", "CREATE TEMP VIEW "+strings.TrimPrefix(t.sql, "CREATE VIEW "))
 		} else {
 			err = c.shadow(t, live[t.id], at)

@@ -24,7 +24,7 @@ var programs = []string{
 	`CREATE TABLE t%[1]d AS SELECT * FROM t%[2]d`,
 	`DROP TABLE t%[1]d`, `DROP TABLE IF EXISTS t%[1]d`,
 	`CREATE VIEW v%[1]d AS SELECT n, count(*) AS c FROM t%[1]d GROUP BY n`,
-	`CREATE VIEW v%[1]d AS SELECT * FROM v%[2]d`, `DROP VIEW v%[1]d`,
+	`CREATE VIEW v%[1]d AS SELECT 1 AS c, 2 AS n FROM t%[2]d`, `CREATE VIEW v%[1]d AS SELECT * FROM v%[2]d`, `DROP VIEW v%[1]d`,
 	`CREATE INDEX i%[1]d ON t%[1]d (n)`, `CREATE UNIQUE INDEX i%[1]d ON t%[1]d (n)`, `DROP INDEX i%[1]d`,
 	`ALTER TABLE t%[1]d ADD COLUMN e%[2]d INTEGER DEFAULT %[3]d`, `ALTER TABLE t%[1]d DROP COLUMN e%[2]d`,
 	`ALTER TABLE t%[1]d RENAME COLUMN n TO m`, `ALTER TABLE t%[1]d RENAME COLUMN m TO n`, `ALTER TABLE t%[1]d RENAME TO t%[2]d`,
@@ -44,6 +44,7 @@ var programs = []string{
 func questions() (list []string) {
 	for k := range 3 {
 		list = append(list, fmt.Sprintf("SELECT *, quote(n) FROM t%d ORDER BY 1, 2, 3", k), fmt.Sprintf("SELECT count(*), sum(n), max(n) FROM t%d", k),
+			fmt.Sprintf("SELECT 1 FROM t%d", k), fmt.Sprintf("SELECT count(*) FROM v%d WHERE EXISTS (SELECT 1 FROM t%d)", k, (k+1)%3),
 			fmt.Sprintf("SELECT * FROM v%d ORDER BY 1, 2", k), fmt.Sprintf("SELECT a.n FROM t%d a JOIN t%d b ON a.n = b.n ORDER BY 1", k, (k+1)%3))
 	}
 	return append(list, `SELECT name, kind, table_name, sql, position FROM "$tables" ORDER BY position, name`, "SELECT date('now'), 1")
@@ -121,5 +122,35 @@ func compare(t *rapid.T, all, fresh *sql.Projection, text string, e *sql.Entry) 
 		t.Fatalf("%s as of position %d: %v, and then %v", text, e.Position, e1, e2)
 	case e1 == nil && !(reflect.DeepEqual(then.Columns, now.Columns) && reflect.DeepEqual(then.Rows, now.Rows)):
 		t.Fatalf("%s as of position %d: %v %v, and then %v %v", text, e.Position, then.Columns, then.Rows, now.Columns, now.Rows)
+	}
+}
+
+// A table that is named with its schema would be read as of now, also where no column of it is read.
+func TestThePastHasNoSchemas(t *testing.T) {
+	p := open(t)
+	defer p.Close()
+	_, err := p.Apply([]*sql.Entry{
+		entry(1, "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)"), entry(2, "INSERT INTO t VALUES (1, 1)"),
+		entry(3, "CREATE VIEW v AS SELECT 1 AS one FROM main.t"), entry(4, "DELETE FROM t"), entry(5, "DROP VIEW v"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text   string
+		at     wire.Position
+		refuse bool
+	}{
+		{"SELECT 1 FROM t", 2, false}, {"SELECT n FROM t AS main", 2, false}, {"SELECT 'main.t' FROM t", 2, false},
+		{"SELECT 1 FROM main.t", 2, true}, {`SELECT n FROM "MAIN" . t`, 2, true}, {"SELECT 2 FROM t, main.t", 2, true},
+		{"SELECT one FROM v", 4, true}, {"SELECT 1 FROM v", 4, true}, {"SELECT 1 FROM t", 5, false},
+	} {
+		r, e := ask(p, c.text, wire.Some(c.at), 0)
+		if refused := e != nil && strings.Contains(e.Message, "named together with its schema"); refused != c.refuse || !refused && e != nil {
+			t.Errorf("%s as of position %d: %v, %v", c.text, c.at, r, e)
+		}
+		if e == nil && c.at == 2 && len(r.Rows) != 1 || e == nil && c.at == 5 && len(r.Rows) != 0 {
+			t.Errorf("%s as of position %d: %v", c.text, c.at, r.Rows)
+		}
 	}
 }

@@ -124,3 +124,37 @@ func (t token) value() string {
 	}
 	return strings.ReplaceAll(inner, mark+mark, mark)
 }
+
+// Cut cuts the first statement off a script: without the semicolon that ends it, and the comments around it. It is empty
+// where there is none. If no semicolon ends it, ended is false, and the statement is all there is.
+func Cut(script string) (statement, rest string, ended bool) {
+	begin, end := -1, 0
+	for i := 0; i < len(script); {
+		n, kind, skip := next(script[i:])
+		if kind == signToken && script[i] == ';' {
+			rest, ended = script[i+n:], true
+			break
+		}
+		if !skip && begin < 0 {
+			begin = i
+		}
+		if i += n; !skip {
+			end = i
+		}
+	}
+	if begin < 0 {
+		return "", rest, ended
+	}
+	return script[begin:end], rest, ended
+}
+
+// qualified reports whether a text names the schema of a table: main.accounts.
+func qualified(text string) bool {
+	tokens := scan(text)
+	for i := 1; i < len(tokens); i++ {
+		if name, _ := tokens[i-1].name(); tokens[i].text == "." && strings.EqualFold(name, "main") {
+			return true
+		}
+	}
+	return false
+}
