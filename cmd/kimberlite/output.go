@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,6 +18,7 @@ type printer struct {
 	format format
 	header []string
 	table  *tabwriter.Writer
+	csv    *csv.Writer
 	json   *json.Encoder
 	buf    bytes.Buffer
 	rows   int
@@ -33,6 +36,7 @@ const tableRows = 500
 
 func newPrinter(w io.Writer, f format, header ...string) *printer {
 	p := &printer{w: w, format: f, header: header, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	p.csv = csv.NewWriter(w)
 	p.json = json.NewEncoder(&p.buf)
 	p.json.SetEscapeHTML(false)
 	return p
@@ -47,6 +51,8 @@ func (p *printer) print(r row) error {
 		return err
 	case formatTable:
 		return p.line(r.cells)
+	case formatCSV:
+		return p.record(r.cells)
 	}
 	p.buf.Reset()
 	if err := p.json.Encode(r.value); err != nil {
@@ -77,13 +83,32 @@ func (p *printer) line(cells []string) error {
 	return nil
 }
 
-// flush writes out what waits to be aligned.
-func (p *printer) flush() error { return p.table.Flush() }
+func (p *printer) record(cells []string) error {
+	if p.rows <= 1 {
+		if err := p.csv.Write(p.header); err != nil {
+			return err
+		}
+	}
+	if p.rows == 0 {
+		return nil
+	}
+	return p.csv.Write(cells)
+}
+
+// flush writes out what waits.
+func (p *printer) flush() error {
+	p.csv.Flush()
+	return errors.Join(p.csv.Error(), p.table.Flush())
+}
 
 // close ends the output.
 func (p *printer) close() error {
 	switch {
 	case p.format == formatTable:
+		return p.flush()
+	case p.format == formatCSV && p.rows == 0: // a reader wants to know the columns all the same
+		return errors.Join(p.record(nil), p.flush())
+	case p.format == formatCSV:
 		return p.flush()
 	case p.format == formatJSON && p.rows == 0:
 		_, err := io.WriteString(p.w, "[]\n")

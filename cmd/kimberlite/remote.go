@@ -105,6 +105,7 @@ const (
 	formatJSON  format = "json"
 	formatJSONL format = "jsonl"
 	formatRaw   format = "raw"
+	formatCSV   format = "csv" // of rows alone; see rowFormat
 )
 
 var _ pflag.Value = (*format)(nil)

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kimberlitedb/kimberlite-go/client"
+)
+
+// parseParam reads the value of a parameter: its kind is named before a colon, or shows by itself.
+func parseParam(s string) (any, error) {
+	kind, rest, _ := strings.Cut(s, ":")
+	switch kind {
+	case "text":
+		return rest, nil
+	case "bytes":
+		p, err := hex.DecodeString(rest)
+		if err != nil {
+			return nil, fmt.Errorf("%q are not hexadecimal digits, such as bytes:00ff", rest)
+		}
+		return p, nil
+	case "time":
+		t, err := time.Parse(time.RFC3339Nano, rest)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a time, such as time:2026-05-09T12:00:00Z", rest)
+		}
+		return t, nil
+	}
+	switch s {
+	case "null":
+		return nil, nil
+	case "true", "false":
+		return s == "true", nil
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	if strings.Trim(s, "+-.0123456789eE") == "" { // neither names such as Infinity, nor hexadecimal
+		if f, err := strconv.ParseFloat(s, 64); err == nil {
+			return f, nil
+		}
+	}
+	return s, nil
+}
+
+// print prints the rows of a result. That of a statement that writes, and has no RETURNING, is a row of rows_affected and
+// log_offset.
+func (s *session) print(r *client.Rows) error {
+	shape := rowShape{format: s.format, names: distinct(r.Columns())}
+	header := r.Columns()
+	if s.format == formatTable {
+		header = shape.cells(anys(header))
+	}
+	p := newPrinter(s.stdout, s.format, header...)
+	for values := range r.All() {
+		if err := p.print(shape.row(values)); err != nil {
+			return err
+		}
+	}
+	return p.close()
+}
+
+// rowShape makes rows of values, in the shape that the format needs.
+type rowShape struct {
+	format format
+	names  []string // as JSON has them
+}
+
+func (s *rowShape) row(values []any) row {
+	switch s.format {
+	case formatTable, formatCSV:
+		return row{cells: s.cells(values)}
+	case formatRaw:
+		return row{raw: rawRow(values)}
+	}
+	return row{value: jsonRow{s.names, values}}
+}
+
+// cells writes values for a table or for CSV.
+func (s *rowShape) cells(values []any) []string {
+	cells := make([]string, len(values))
+	for i, v := range values {
+		switch v := v.(type) {
+		case nil:
+			if s.format == formatTable {
+				cells[i] = "NULL"
+			}
+		case []byte:
+			cells[i] = "x'" + hex.EncodeToString(v) + "'"
+		default:
+			if cells[i] = plain(v); s.format == formatTable {
+				cells[i] = printable([]byte(cells[i]))
+			}
+		}
+	}
+	return cells
+}
+
+// plain writes a value other than NULL and bytes.
+func plain(v any) string {
+	switch v := v.(type) {
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case time.Time:
+		return stamp(v)
+	}
+	return fmt.Sprint(v)
+}
+
+func rawRow(values []any) (line []byte) {
+	for i, v := range values {
+		if i > 0 {
+			line = append(line, '\t')
+		}
+		switch v := v.(type) {
+		case nil:
+		case []byte:
+			line = append(line, v...)
+		default:
+			line = append(line, plain(v)...)
+		}
+	}
+	return line
+}
+
+// jsonRow is a row as a JSON object whose members have the order of the columns.
+type jsonRow struct {
+	names  []string
+	values []any
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r jsonRow) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for i, name := range r.names {
+		b.WriteByte("{,"[min(i, 1)])
+		if err := enc.Encode(name); err != nil {
+			return nil, err
+		}
+		b.WriteByte(':')
+		if err := enc.Encode(jsonValue(r.values[i])); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// jsonValue returns what stands for a value in JSON.
+func jsonValue(v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return map[string]string{"base64": base64.StdEncoding.EncodeToString(v)}
+	case time.Time:
+		return stamp(v)
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return plain(v)
+		}
+	}
+	return v
+}
+
+// distinct numbers names that come again, so that an object has each once.
+func distinct(names []string) []string {
+	list, seen := make([]string, len(names)), map[string]bool{}
+	for i, name := range names {
+		list[i] = name
+		for n := 2; seen[list[i]]; n++ {
+			list[i] = fmt.Sprintf("%s:%d", name, n)
+		}
+		seen[list[i]] = true
+	}
+	return list
+}
+
+func anys(list []string) []any {
+	values := make([]any, len(list))
+	for i, s := range list {
+		values[i] = s
+	}
+	return values
+}
