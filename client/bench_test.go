@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 )
 
 // One operation is one append of one event of 256 bytes, by one goroutine with 1,000 in flight, against a server in the
@@ -46,7 +47,7 @@ func BenchmarkAppendLone(b *testing.B) {
 
 // One operation is one append as above, made durable by a real server in the same process.
 func BenchmarkAppendPipelined256Durable(b *testing.B) {
-	c := dial(b, server(b))
+	c := dial(b, hosttest.Server(b))
 	ctx := context.Background()
 	id, err := c.CreateStream(ctx, "s")
 	if err != nil {
@@ -73,7 +74,7 @@ func BenchmarkAppendPipelined256Durable(b *testing.B) {
 
 // One operation is one event of 256 bytes, read and verified, from a real server in the same process.
 func BenchmarkEvents256(b *testing.B) {
-	c := dial(b, server(b))
+	c := dial(b, hosttest.Server(b))
 	ctx := context.Background()
 	id, err := c.CreateStream(ctx, "s")
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 	"github.com/kimberlitedb/kimberlite-go/io/host"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -54,7 +55,7 @@ func untilSettled(t *testing.T, c *client.Client, id client.StreamID) context.Co
 
 // Two consumers share a stream. One dies with what it holds, and the other gets the rest, including that.
 func TestConsumersShareAStream(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	c := dial(t, addr)
 	const events, held = 500, 20
 	id := grouped(t, c, "s", events, client.AckDeadline(time.Hour))
@@ -119,7 +120,7 @@ func TestConsumersShareAStream(t *testing.T) {
 
 // Breaks anywhere cost no event, and what is known to be acknowledged does not come again.
 func TestConsumersOverBreakingConnections(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	solid := dial(t, addr)
 	const events = 2000
 	id := grouped(t, solid, "s", events, client.MaxAttempts(1<<31))
@@ -171,7 +172,7 @@ func TestConsumersOverBreakingConnections(t *testing.T) {
 // A consumer outlives a restart of the server. What was acknowledged before does not come again, the rest does.
 func TestConsumerOutlivesServerRestart(t *testing.T) {
 	dir := t.TempDir()
-	addr, stop, err := startServer(dir)
+	addr, stop, err := hosttest.Start(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +229,7 @@ func TestConsumerOutlivesServerRestart(t *testing.T) {
 
 // What fails is tried again, and parked in the end, or at once if it is hopeless. Parked events come again or are dropped.
 func TestFailingEventsAreParked(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	id := grouped(t, c, "s", 6, client.MaxAttempts(3))
 	var mu sync.Mutex
 	var tried [6]int
@@ -283,7 +284,7 @@ func TestFailingEventsAreParked(t *testing.T) {
 
 // A group from its making to its deletion.
 func TestLifeOfAGroup(t *testing.T) {
-	c, ctx := dial(t, server(t)), within(t)
+	c, ctx := dial(t, hosttest.Server(t)), within(t)
 	id := stock(t, c, "s", 10)
 	must := func(err error) {
 		t.Helper()
@@ -351,7 +352,7 @@ func TestLifeOfAGroup(t *testing.T) {
 
 // A group says why it does nothing.
 func TestGroupExplainsItself(t *testing.T) {
-	c, ctx := dial(t, server(t)), within(t)
+	c, ctx := dial(t, hosttest.Server(t)), within(t)
 	id := grouped(t, c, "s", 10, client.MaxAckPending(3))
 	var got []*client.Delivery
 	told := false
@@ -378,7 +379,7 @@ func TestGroupExplainsItself(t *testing.T) {
 
 // Of an ordered group the events of one key are handled one after the other, whatever the concurrency.
 func TestOrderedGroupKeepsEachKeysOrder(t *testing.T) {
-	c, ctx := dial(t, server(t)), within(t)
+	c, ctx := dial(t, hosttest.Server(t)), within(t)
 	id := stock(t, c, "s", 0)
 	var batch [][]byte
 	for i := range 300 {

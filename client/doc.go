@@ -6,6 +6,7 @@
 //	for e, err := range c.Events(ctx, id, 0) { … } // e.Offset, e.Timestamp, e.Data
 //	for e, err := range c.Subscribe(ctx, id, client.End) { … } // new ones as they come
 //	for d, err := range c.Consume(ctx, id, "mailer") { …; d.Ack() } // shared with the other members of a group
+//	rows, err := c.Query(ctx, "SELECT owner FROM accounts WHERE id = $1", 7) // and QueryAt, Exec
 //	if errors.Is(err, client.ErrOffsetMismatch) { … } // somebody else was first
 //
 // A Client is one connection that many goroutines may share. Requests are pipelined: each is sent at once, whatever is
@@ -16,7 +17,7 @@
 //
 // The client connects again when it has something to send, at growing intervals, for as long as the contexts of the
 // waiting calls allow (see WithReconnect). What had not been sent is sent then, and reads are sent again. So are appends
-// with an IdempotencyKey, which the server knows again (see WithAutoKeys). Any other append, and whatever else changes
+// with an IdempotencyKey and statements of SQL with Once, which the server knows again (see WithAutoKeys). Any other append, and whatever else changes
 // something, may or may not have taken effect once it was sent; it fails with ErrUnknownOutcome and is never sent twice.
 // Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot append twice. A
 // subscription is taken up again behind the last event that it has yielded. A member of a consumer group joins again; what it

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 )
 
 // exampleServer stands for a server that runs elsewhere, such as "kimberlite dev".
@@ -17,7 +18,7 @@ func exampleServer() (addr string, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	addr, end, err := startServer(dir)
+	addr, end, err := hosttest.Start(dir)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -474,4 +475,43 @@ func ExampleOnIdle() {
 	// one is in the index
 	// two is in the index
 	// lag 0
+}
+
+// Change a table, and query it as it is and as it was.
+func ExampleClient_QueryAt() {
+	addr, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	if _, err := c.Exec(ctx, "CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT, balance INTEGER)"); err != nil {
+		log.Fatal(err)
+	}
+	opened, err := c.Exec(ctx, "INSERT INTO accounts VALUES ($1, $2, $3)", 7, "Ada", 100, client.Once(client.NewKey()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Exec(ctx, "UPDATE accounts SET balance = balance - $1 WHERE id = $2", 30, 7); err != nil {
+		log.Fatal(err)
+	}
+
+	type account struct {
+		Owner   string
+		Balance int64
+	}
+	const query = "SELECT owner, balance FROM accounts"
+	then, err := client.Collect[account](c.QueryAt(ctx, opened.Position, query))
+	if err != nil {
+		log.Fatal(err)
+	}
+	now, err := client.Collect[account](c.Query(ctx, query))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(then, now)
+	// Output: [{Ada 100}] [{Ada 70}]
 }

@@ -12,33 +12,9 @@ import (
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 	"github.com/kimberlitedb/kimberlite-go/io/host"
 )
-
-// startServer starts a real server over a directory. It returns the server's address and a function that ends it.
-func startServer(dir string) (addr string, stop func() error, err error) {
-	cfg := host.DefaultConfig(dir)
-	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Log = "127.0.0.1:0", "", true, slog.New(slog.DiscardHandler)
-	h, err := host.Start(cfg)
-	if err != nil {
-		return "", nil, err
-	}
-	return h.Addr(), h.Close, nil
-}
-
-func server(t testing.TB) string {
-	t.Helper()
-	addr, stop, err := startServer(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return addr
-}
 
 // frailDialer opens connections that break after some bytes, more or less anywhere.
 type frailDialer struct {
@@ -94,7 +70,7 @@ func (c *frailConn) Read(p []byte) (int, error) {
 // A writer that does what the documentation says when an outcome is unknown stores every event once and in order,
 // however often its connection breaks, and readers never notice the breaks.
 func TestExactlyOnceOverBreakingConnections(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	ctx := within(t)
 	frail := &frailDialer{rng: rand.New(rand.NewPCG(1, 2))}
 	var c *client.Client
@@ -143,7 +119,7 @@ func TestExactlyOnceOverBreakingConnections(t *testing.T) {
 
 // With keys there is nothing to find out: the client sends again what may have been lost, the server knows it again.
 func TestKeyedExactlyOnceOverBreakingConnections(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	ctx := within(t)
 	frail := &frailDialer{rng: rand.New(rand.NewPCG(3, 4))}
 	var c *client.Client
@@ -204,7 +180,7 @@ func create(ctx context.Context, c *client.Client, name string) (client.StreamID
 }
 
 func TestListsArePagedThrough(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	ctx := within(t)
 	const streams = 2500 // more than two pages
 	var group sync.WaitGroup
@@ -247,7 +223,7 @@ func TestListsArePagedThrough(t *testing.T) {
 // The client goes on with a server that was restarted, at the same address, over the same data.
 func TestClientOutlivesServerRestart(t *testing.T) {
 	dir := t.TempDir()
-	addr, stop, err := startServer(dir)
+	addr, stop, err := hosttest.Start(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 	"github.com/kimberlitedb/kimberlite-go/io/host"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
 // A stream from its making to its undeletion, with a hold in between, and the audit stream that tells of it.
 func TestLifeOfAStream(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	c := dial(t, addr)
 	ctx := within(t)
 	id, err := c.CreateStream(ctx, "orders", client.WithRetention(30))
@@ -87,7 +88,7 @@ func TestLifeOfAStream(t *testing.T) {
 }
 
 func TestAuditStreamIsTheServersAlone(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	ctx := within(t)
 	if _, err := c.CreateStream(ctx, "s"); err != nil {
 		t.Fatal(err)
@@ -157,7 +158,7 @@ func TestRetentionAndPurgeTakeEffect(t *testing.T) {
 }
 
 func TestReadsFromATimeAndBackwardOnAServer(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	ctx := within(t)
 	id, err := c.CreateStream(ctx, "s")
 	if err != nil {
@@ -212,7 +213,7 @@ func TestReadsFromATimeAndBackwardOnAServer(t *testing.T) {
 }
 
 func TestClockIsTold(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	k, err := c.Clock(within(t))
 	if err != nil || !k.Trusted || time.Since(k.Now).Abs() > time.Minute || time.Since(k.Wall).Abs() > time.Minute {
 		t.Errorf("%+v, %v", k, err)
@@ -224,7 +225,7 @@ func TestClockIsTold(t *testing.T) {
 
 // The corners of the specification that a client author would ask about.
 func TestCornersOfTheLifeOfAStream(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	c := dial(t, addr)
 	ctx := within(t)
 	id, err := c.CreateStream(ctx, "s", client.WithRetention(1))
@@ -278,7 +279,7 @@ func TestCornersOfTheLifeOfAStream(t *testing.T) {
 
 // Without rich events nobody sees offsets, so that a read below the oldest event is refused and not moved.
 func TestPlainReadBelowTheOldestIsRefused(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	c := dial(t, addr)
 	ctx := within(t)
 	id, err := c.CreateStream(ctx, "s", client.WithRetention(1))

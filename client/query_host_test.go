@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -37,7 +38,7 @@ func exec(t testing.TB, c *client.Client, text string, args ...any) client.Execu
 }
 
 func TestEveryKindOfValueComesBackAsItWent(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	exec(t, c, accounts)
 	note := "regular"
 	want := []account{
@@ -62,7 +63,7 @@ func TestEveryKindOfValueComesBackAsItWent(t *testing.T) {
 }
 
 func TestAQuerySeesThePositionItIsAskedFor(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	exec(t, c, "CREATE TABLE t (n INTEGER)")
 	before := exec(t, c, "INSERT INTO t VALUES (1), (2)")
 	after := exec(t, c, "DELETE FROM t WHERE n = 1")
@@ -94,7 +95,7 @@ func TestAQuerySeesThePositionItIsAskedFor(t *testing.T) {
 }
 
 func TestAStatementIsCarriedOutOnceUnderItsKey(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	exec(t, c, "CREATE TABLE t (n INTEGER)")
 	key := client.NewKey()
 	first := exec(t, c, "INSERT INTO t VALUES ($1)", client.Once(key), 7)
@@ -110,7 +111,7 @@ func TestAStatementIsCarriedOutOnceUnderItsKey(t *testing.T) {
 }
 
 func TestErrorsOfStatementsAreToldApart(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	exec(t, c, "CREATE TABLE t (n INTEGER CONSTRAINT positive CHECK (n > 0))")
 	for _, x := range []struct {
 		text string
@@ -140,7 +141,7 @@ func TestErrorsOfStatementsAreToldApart(t *testing.T) {
 }
 
 func TestScanTakesOnlyWhatFits(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	exec(t, c, "CREATE TABLE t (n INTEGER)")
 	rows, err := c.Query(within(t), "SELECT 300, -1, NULL, 'x', 9007199254740993, 2")
 	if err != nil || !rows.Next() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 	"github.com/kimberlitedb/kimberlite-go/io/host"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -48,7 +49,7 @@ func number(ctx context.Context, c *client.Client, id client.StreamID, first, co
 // A subscription gets every event once and in order, those that were there and those that come meanwhile, whatever the
 // window and the codec.
 func TestSubscriptionCatchesUpAndGoesOnLive(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	for i, options := range [][]client.SubscribeOption{
 		nil,
 		{client.Window(1, 1)},
@@ -88,7 +89,7 @@ func TestSubscriptionCatchesUpAndGoesOnLive(t *testing.T) {
 
 // Where a subscription begins, and what it gets when more events come once it has caught up.
 func TestSubscriptionBegins(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	at := func(minute int) time.Time { return time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC) }
 	for i, test := range []struct {
 		name    string
@@ -152,7 +153,7 @@ func TestSubscriptionBegins(t *testing.T) {
 }
 
 func TestSubscriptionRefused(t *testing.T) {
-	c, ctx := dial(t, server(t)), within(t)
+	c, ctx := dial(t, hosttest.Server(t)), within(t)
 	id := stock(t, c, "s", 3)
 	for _, test := range []struct {
 		name   string
@@ -178,7 +179,7 @@ func TestSubscriptionRefused(t *testing.T) {
 }
 
 func TestDeletionEndsASubscription(t *testing.T) {
-	c, ctx := dial(t, server(t)), within(t)
+	c, ctx := dial(t, hosttest.Server(t)), within(t)
 	id := stock(t, c, "s", 3)
 	count := 0
 	var last error
@@ -197,7 +198,7 @@ func TestDeletionEndsASubscription(t *testing.T) {
 }
 
 func TestContextEndsASubscription(t *testing.T) {
-	c := dial(t, server(t))
+	c := dial(t, hosttest.Server(t))
 	id := stock(t, c, "s", 100)
 	for _, test := range []struct {
 		name   string
@@ -231,7 +232,7 @@ func TestContextEndsASubscription(t *testing.T) {
 
 // Breaks anywhere cost no event, and none comes twice.
 func TestSubscriptionOverBreakingConnections(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	solid, ctx := dial(t, addr), within(t)
 	const events = 4000
 	id := stock(t, solid, "s", events/2)
@@ -265,7 +266,7 @@ func TestSubscriptionOverBreakingConnections(t *testing.T) {
 // A subscription outlives a restart of the server, with events appended on either side of it.
 func TestSubscriptionOutlivesServerRestart(t *testing.T) {
 	dir := t.TempDir()
-	addr, stop, err := startServer(dir)
+	addr, stop, err := hosttest.Start(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -28,7 +29,7 @@ func everyShape(t *testing.T, f func(t *testing.T, options ...client.Option)) {
 
 // What works on one version works on all, compressed or not.
 func TestBasicsOnEveryVersion(t *testing.T) {
-	addr := server(t)
+	addr := hosttest.Server(t)
 	everyShape(t, func(t *testing.T, options ...client.Option) {
 		c, ctx := dial(t, addr, options...), within(t)
 		id, err := c.CreateStream(ctx, strings.ReplaceAll(t.Name(), "/", "-"))

@@ -1,0 +1,36 @@
+// Package hosttest starts real servers for tests.
+package hosttest
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/kimberlitedb/kimberlite-go/io/host"
+)
+
+// Start starts a server over a directory, as "kimberlite dev" does. It returns the server's address and a function that ends
+// it.
+func Start(dir string) (addr string, stop func() error, err error) {
+	cfg := host.DefaultConfig(dir)
+	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Log = "127.0.0.1:0", "", true, slog.New(slog.DiscardHandler)
+	h, err := host.Start(cfg)
+	if err != nil {
+		return "", nil, err
+	}
+	return h.Addr(), h.Close, nil
+}
+
+// Server starts a server that ends with the test, and returns its address.
+func Server(t testing.TB) string {
+	t.Helper()
+	addr, stop, err := Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return addr
+}
