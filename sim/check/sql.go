@@ -17,8 +17,16 @@ import (
 type Tables struct {
 	suite   *Suite
 	tenant  wire.TenantID
+	keys    KeyWindow
 	entries map[wire.Position]logged
 	off     bool
+}
+
+// KeyWindow says which keys of a stream are remembered: of the last Count statements that had one, none for as long as Age
+// nanoseconds. 0 is without a limit.
+type KeyWindow struct {
+	Count int
+	Age   uint64
 }
 
 // logged is a statement in the log.
@@ -29,19 +37,20 @@ type logged struct {
 }
 
 // NewTables returns the judge of a tenant's tables.
-func NewTables(s *Suite, tenant wire.TenantID) *Tables {
-	return &Tables{suite: s, tenant: tenant, entries: map[wire.Position]logged{}}
+func NewTables(s *Suite, tenant wire.TenantID, keys KeyWindow) *Tables {
+	return &Tables{suite: s, tenant: tenant, keys: keys, entries: map[wire.Position]logged{}}
 }
 
 // Leave ends the judging: what is lost with the log nobody can know.
 func (x *Tables) Leave() { x.off = true }
 
-// Wrote notes that an entry of a tenant's log is written. What was at its position before is not there any more.
+// Wrote notes that an entry of a tenant's log is written. What was at its position before, and behind it, is not there any
+// more.
 func (x *Tables) Wrote(tenant wire.TenantID, at wire.Position, events []byte) {
 	if tenant != x.tenant || at == 0 {
 		return
 	}
-	delete(x.entries, at)
+	maps.DeleteFunc(x.entries, func(p wire.Position, _ logged) bool { return p >= at })
 	e, _, ok := wire.NextEvent(events)
 	if !ok {
 		return
@@ -49,6 +58,29 @@ func (x *Tables) Wrote(tenant wire.TenantID, at wire.Position, events []byte) {
 	if entry, err := sql.Decode(e.Data, e.Timestamp); err == nil && entry.Position == at {
 		n, text := number(entry.SQL)
 		x.entries[at] = logged{entry, text, n}
+		x.once(at)
+	}
+}
+
+// once judges that a statement is not in the log a second time, while its key is remembered.
+func (x *Tables) once(at wire.Position) {
+	l := x.entries[at]
+	if !l.entry.Key.Set || x.off || x.suite.Holes || x.suite.Failed != nil {
+		return
+	}
+	since := 0 // statements with a key between the two
+	for _, p := range slices.Backward(slices.Sorted(maps.Keys(x.entries))) {
+		o := x.entries[p]
+		if p >= at || !o.entry.Key.Set {
+			continue
+		}
+		if o.entry.Key == l.entry.Key {
+			stale := x.keys.Age > 0 && uint64(l.entry.Time-o.entry.Time) >= x.keys.Age
+			x.suite.must(Once, stale || x.keys.Count > 0 && since >= x.keys.Count,
+				"statement %d is in the log at position %d and again at %d; with %d keys in between, its key was remembered", l.n, p, at, since)
+			return
+		}
+		since++
 	}
 }
 
@@ -78,6 +110,7 @@ type table struct {
 type tables struct {
 	tables map[int]*table
 	views  map[int]bool
+	now    wire.Time // when the last statement was committed
 }
 
 // at returns what there is at a position, and what has come of the last statement up to there.
@@ -88,7 +121,8 @@ func (x *Tables) at(p wire.Position) (t *tables, last result) {
 			break
 		}
 		l := x.entries[q]
-		last = t.apply(l.text, l.entry.Params, l.entry.Time)
+		t.now = l.entry.Time
+		last = t.apply(l.text, l.entry.Params, t.now)
 	}
 	return t, last
 }
@@ -188,6 +222,9 @@ func (x *Tables) Answered(text string, params []wire.Value, at wire.Option[wire.
 	x.suite.must(rule, b.Position == p, "%s as of position %d sees position %d", text, p, b.Position)
 	t, _ := x.at(p)
 	want := t.query(text, params)
+	if template, _ := which(Queries, text); template == sqlClock && !at.Set && len(b.Rows) > 0 && want.code == 0 {
+		want.rows[0][0] = b.Rows[0][0] // the present is later than the last statement
+	}
 	x.suite.must(rule, want.code == 0 && equal(b.Rows, want.rows), "%s %s as of position %d gives %v, expected is %v, refusal %s", text, describe(params), p, b.Rows, want.rows, want.code)
 }
 
@@ -236,6 +273,8 @@ const (
 	sqlSeen  = `SELECT id, n FROM v%d ORDER BY n, id`
 	sqlRange = `SELECT * FROM t%d WHERE id > $1 AND n < $2 ORDER BY id DESC`
 	sqlJoin  = `SELECT a.id, b.id FROM t%d AS a JOIN t%[1]d AS b ON a.n = b.n AND a.id < b.id ORDER BY a.id, b.id`
+	sqlOnes  = `SELECT 1 FROM t%d`
+	sqlClock = `SELECT datetime('now'), count(*) FROM t%d`
 	sqlNames = `SELECT name FROM "$tables" WHERE kind <> 'index' OR %d < 0 ORDER BY name`
 )
 
@@ -249,7 +288,7 @@ var (
 		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
 		sqlReplace, sqlReplace, sqlAdd, sqlAdd, sqlMove, sqlStamp, sqlDelete, sqlDouble,
 	}
-	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlNames}
+	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlOnes, sqlClock, sqlNames}
 )
 
 // Parameters returns how many parameters a statement of the program has.
@@ -337,6 +376,11 @@ func (x *table) fresh() wire.Value {
 	return wire.Value{}
 }
 
+// dateTime returns what SQL's datetime returns.
+func dateTime(t wire.Time) wire.Value {
+	return wire.Value{Kind: wire.Text, Text: time.Unix(0, int64(t)).UTC().Format(time.DateTime)}
+}
+
 func integer(n int64) wire.Value { return wire.Value{Kind: wire.BigInt, Int: n} }
 
 // change carries out a statement on a table's rows.
@@ -386,7 +430,7 @@ func (x *table) edit(template string, rows map[int64]row, params []wire.Value, n
 			delete(rows, id)
 			rows[id+100] = old
 		case template == sqlStamp && id == arg(0):
-			old.s = wire.Value{Kind: wire.Text, Text: time.Unix(0, int64(now)).UTC().Format(time.DateTime)}
+			old.s = dateTime(now)
 			rows[id] = old
 		case template == sqlDelete && id >= arg(0) && id < arg(0)+3:
 			delete(rows, id)
@@ -411,6 +455,8 @@ func (t *tables) query(text string, params []wire.Value) result {
 	switch template {
 	case sqlSums:
 		return x.sums(ids)
+	case sqlClock:
+		return result{rows: [][]wire.Value{{dateTime(t.now), integer(int64(len(ids)))}}}
 	case sqlJoin:
 		return x.join(ids)
 	case sqlRange:
@@ -424,6 +470,8 @@ func (t *tables) query(text string, params []wire.Value) result {
 		switch {
 		case template == sqlRows:
 			r.rows = append(r.rows, []wire.Value{integer(id), integer(y.n), y.s, y.ok})
+		case template == sqlOnes:
+			r.rows = append(r.rows, []wire.Value{integer(1)})
 		case template == sqlSeen && y.n > 10:
 			r.rows = append(r.rows, []wire.Value{integer(id), integer(y.n)})
 		case template == sqlRange && id > params[0].Int && y.n < params[1].Int:

@@ -115,7 +115,7 @@ func New(p *plan.Plan) *World {
 	w.groups = check.NewGroups(w.suite, client.CrewTenant)
 	w.groups.Stored = func(id wire.StreamID) wire.Offset { return w.history.heads[id] }
 	w.groups.Damaged = func() bool { return len(w.disk.disk.Ledger()) > 0 }
-	w.tables = check.NewTables(w.suite, client.ClerkTenant)
+	w.tables = check.NewTables(w.suite, client.ClerkTenant, w.keyWindow())
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
 	w.suite.Faulty = w.disk.faulty
@@ -438,4 +438,10 @@ func (w *World) syncLatency() int64 { return w.diskLatency() + w.diskLatency() }
 func hashOf(m *engine.Machine) []byte {
 	h := m.Hash()
 	return h[:]
+}
+
+// keyWindow returns which keys of the clerk's statements are remembered, where nobody else uses any.
+func (w *World) keyWindow() check.KeyWindow {
+	c := w.engineConfig()
+	return check.KeyWindow{Count: min(c.KeysPerStream, c.Keys), Age: uint64(c.KeyAge)}
 }
