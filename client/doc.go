@@ -17,9 +17,9 @@
 //
 // The client connects again when it has something to send, at growing intervals, for as long as the contexts of the
 // waiting calls allow (see WithReconnect). What had not been sent is sent then, and reads are sent again. So are appends
-// with an IdempotencyKey and statements of SQL with Once, which the server knows again (see WithAutoKeys). Any other append, and whatever else changes
-// something, may or may not have taken effect once it was sent; it fails with ErrUnknownOutcome and is never sent twice.
-// Read the stream's head to find out, or append with ExpectOffset so that a second attempt cannot append twice. A
-// subscription is taken up again behind the last event that it has yielded. A member of a consumer group joins again; what it
-// held and had not acknowledged is delivered again, as another attempt.
+// with an IdempotencyKey and statements of SQL with Once, which the server knows again (see WithAutoKeys). Any other
+// append, and whatever else changes something, may or may not have taken effect once it was sent; it fails with
+// ErrUnknownOutcome and is never sent twice. Read the stream's head to find out, or append with ExpectOffset so that a
+// second attempt cannot append twice. A subscription is taken up again behind the last event that it has yielded. A
+// member of a consumer group joins again; what it held and had not acknowledged is delivered again, as another attempt.
 package client

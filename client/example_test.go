@@ -5,32 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
 	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 )
 
-// exampleServer stands for a server that runs elsewhere, such as "kimberlite dev".
-func exampleServer() (addr string, stop func()) {
-	dir, err := os.MkdirTemp("", "kimberlite")
-	if err != nil {
-		log.Fatal(err)
-	}
-	addr, end, err := hosttest.Start(dir)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return addr, func() {
-		if err := errors.Join(end(), os.RemoveAll(dir)); err != nil {
-			log.Fatal(err)
-		}
-	}
-}
-
 func Example() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 
@@ -62,7 +44,7 @@ func Example() {
 
 // Two writers decide on the same state. The second one is told, and decides again.
 func ExampleExpectOffset() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -89,7 +71,7 @@ func ExampleExpectOffset() {
 
 // Many appends under way at a time, on one connection.
 func ExampleClient_AppendAsync() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -122,7 +104,7 @@ func ExampleClient_AppendAsync() {
 
 // Events that happened earlier keep their own times.
 func ExampleTimestamps() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -150,7 +132,7 @@ func ExampleTimestamps() {
 
 // An append with a key happens once, however often it is sent.
 func ExampleIdempotencyKey() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -178,7 +160,7 @@ func ExampleIdempotencyKey() {
 
 // The last events of a stream, and those of one hour.
 func ExampleClient_Events() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -218,7 +200,7 @@ func ExampleClient_Events() {
 
 // A deleted stream can be brought back until its purge date.
 func ExampleClient_DeleteStream() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -248,7 +230,7 @@ func ExampleClient_DeleteStream() {
 
 // While there is a legal hold, nothing of a stream goes.
 func ExampleClient_SetHold() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -278,7 +260,7 @@ func ExampleClient_SetHold() {
 
 // What was done to the tenant's streams, and proof that nobody has rewritten it.
 func ExampleClient_CheckAudit() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -308,7 +290,7 @@ func ExampleClient_CheckAudit() {
 
 // Follow a stream: the events that are there, then new ones as they are appended.
 func ExampleClient_Subscribe() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -348,7 +330,7 @@ func ExampleClient_Subscribe() {
 
 // Share a stream's events among the members of a group. What is not acknowledged, here since it fails, comes again.
 func ExampleClient_Consume() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -387,7 +369,7 @@ func ExampleClient_Consume() {
 
 // Have a function called with each event. What it returns decides what becomes of the event.
 func ExampleClient_Handle() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx, done := context.WithCancel(context.Background())
 	c, err := client.Dial(ctx, addr)
@@ -433,7 +415,7 @@ func ExampleClient_Handle() {
 
 // Acknowledge many events at a time, once what they are for is done.
 func ExampleOnIdle() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)
@@ -479,7 +461,7 @@ func ExampleOnIdle() {
 
 // Change a table, and query it as it is and as it was.
 func ExampleClient_QueryAt() {
-	addr, stop := exampleServer()
+	addr, stop := hosttest.Example()
 	defer stop()
 	ctx := context.Background()
 	c, err := client.Dial(ctx, addr)

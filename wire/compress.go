@@ -35,6 +35,16 @@ func (c Codec) String() string {
 	return fmt.Sprintf("Codec(%d)", uint8(c))
 }
 
+// ParseCodec returns the codec of a name that String gives, and whether there is one.
+func ParseCodec(name string) (Codec, bool) {
+	for c := range Codec(CodecCount) {
+		if c.String() == name {
+			return c, true
+		}
+	}
+	return 0, false
+}
+
 // MinPacked is the least payload that is worth compressing, in bytes. Below it the work buys nothing.
 const MinPacked = 256
 

@@ -94,12 +94,7 @@ func values(args []driver.NamedValue) []any {
 	return list
 }
 
-// PrepareContext implements driver.ConnPrepareContext. The server keeps what it has compiled by its text.
-func (c *conn) PrepareContext(_ context.Context, text string) (driver.Stmt, error) {
-	return c.Prepare(text)
-}
-
-// Prepare implements driver.Conn.
+// Prepare implements driver.Conn. The server keeps what it has compiled by its text.
 func (c *conn) Prepare(text string) (driver.Stmt, error) { return &stmt{c, text}, nil }
 
 // stmt is a statement's text.

@@ -4,22 +4,13 @@ import (
 	"database/sql"
 	"fmt"
 	"log"
-	"os"
 
 	_ "github.com/kimberlitedb/kimberlite-go/client/sqldriver"
 	"github.com/kimberlitedb/kimberlite-go/internal/hosttest"
 )
 
 func Example() {
-	dir, err := os.MkdirTemp("", "kimberlite")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	addr, stop, err := hosttest.Start(dir) // stands for a server that runs elsewhere
-	if err != nil {
-		log.Fatal(err)
-	}
+	addr, stop := hosttest.Example() // stands for a server that runs elsewhere
 	defer stop()
 
 	db, err := sql.Open("kimberlite", "kimberlite://"+addr)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
 // defaultPort is where a server listens that was told nothing else.
@@ -57,12 +58,11 @@ func setting(key, value string) (client.Option, error) {
 		}
 		return client.WithTenant(client.TenantID(id)), nil
 	case "compression":
-		for _, c := range []client.Codec{0, client.LZ4, client.Zstd} {
-			if c.String() == value {
-				return client.WithCompression(c), nil
-			}
+		c, ok := wire.ParseCodec(value)
+		if !ok {
+			return nil, fmt.Errorf("compression=%s: it must be none, lz4 or zstd", value)
 		}
-		return nil, fmt.Errorf("compression=%s: it must be none, lz4 or zstd", value)
+		return client.WithCompression(c), nil
 	case "timeout":
 		d, err := time.ParseDuration(value)
 		if err != nil || d < 0 {

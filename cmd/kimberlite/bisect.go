@@ -115,10 +115,11 @@ func (b *bisect) position(ctx context.Context, m moment) (client.Position, error
 
 // halve finds the first position behind from, up to to, at which the query is true.
 func (b *bisect) halve(ctx context.Context, from, to client.Position) (*statementAt, error) {
-	if _, err := b.rows(ctx, to); err != nil { // also that of a table that is missing
+	rows, err := b.rows(ctx, to)
+	if err != nil { // also that of a table that is missing
 		return nil, err
 	}
-	now, err := b.holds(ctx, to)
+	now, err := truth(rows, to)
 	if err == nil && !now {
 		err = &failure{fmt.Errorf("the query is not true at position %d", to), exitNotFound,
 			"if it was true in between, give that position with --to, or look at every statement with --first-change"}
@@ -168,23 +169,28 @@ func (b *bisect) scan(ctx context.Context, from, to client.Position) (*statement
 	return nil, &failure{fmt.Errorf("no statement behind position %d up to %d changes the rows", from, to), exitNotFound, ""}
 }
 
-func (b *bisect) rows(ctx context.Context, at client.Position) (*client.Rows, error) {
-	return b.c.QueryAt(ctx, at, b.query)
-}
-
-// look returns the rows of the query at a position; none where its tables, or columns of them, do not exist there.
-func (b *bisect) look(ctx context.Context, at client.Position) (list [][]any, _ error) {
-	rows, err := b.rows(ctx, at)
-	if missing(err) {
-		return nil, nil
-	}
+// rows returns the rows of the query at a position.
+func (b *bisect) rows(ctx context.Context, at client.Position) (list [][]any, _ error) {
+	r, err := b.c.QueryAt(ctx, at, b.query)
 	if err != nil {
-		return nil, fmt.Errorf("at position %d: %w", at, err)
+		return nil, err
 	}
-	for values := range rows.All() {
+	for values := range r.All() {
 		list = append(list, values)
 	}
 	return list, nil
+}
+
+// look returns the rows of the query at a position; none where its tables, or columns of them, do not exist there.
+func (b *bisect) look(ctx context.Context, at client.Position) ([][]any, error) {
+	rows, err := b.rows(ctx, at)
+	switch {
+	case missing(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("at position %d: %w", at, err)
+	}
+	return rows, nil
 }
 
 // missing reports whether a query failed because it was asked too early in the life of its tables.
@@ -196,8 +202,16 @@ func missing(err error) bool {
 // holds reports whether the query is true at a position.
 func (b *bisect) holds(ctx context.Context, at client.Position) (bool, error) {
 	rows, err := b.look(ctx, at)
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return false, err
+	}
+	return truth(rows, at)
+}
+
+// truth reports whether rows, which a query has at a position, say that it is true.
+func truth(rows [][]any, at client.Position) (bool, error) {
+	if len(rows) == 0 {
+		return false, nil
 	}
 	switch v := rows[0][0].(type) {
 	case nil:

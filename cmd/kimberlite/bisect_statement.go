@@ -22,12 +22,26 @@ type statementAt struct {
 	entry *sql.Entry
 }
 
-func newStatementAt(e client.Event) (*statementAt, error) {
-	entry, err := sql.Decode(e.Data, wire.Time(e.Timestamp.UnixNano()))
-	if err != nil {
-		return nil, fmt.Errorf("event %d of %s: %w", e.Offset, statementsStream, err)
+func (s *statementAt) decode() (err error) {
+	if s.entry, err = sql.Decode(s.event.Data, wire.Time(s.event.Timestamp.UnixNano())); err != nil {
+		return fmt.Errorf("event %d of %s: %w", s.event.Offset, statementsStream, err)
 	}
-	return &statementAt{e, entry}, nil
+	return nil
+}
+
+// read yields the statements from an offset of their stream on.
+func (b *bisect) read(ctx context.Context, stream client.StreamID, from client.Offset, options ...client.ReadOption) iter.Seq2[*statementAt, error] {
+	return func(yield func(*statementAt, error) bool) {
+		for e, err := range b.c.Events(ctx, stream, from, options...) {
+			s := &statementAt{event: e}
+			if err == nil {
+				err = s.decode()
+			}
+			if !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // statements yields the statements between two positions, both included.
@@ -43,12 +57,8 @@ func (b *bisect) statements(ctx context.Context, from, to client.Position) iter.
 			yield(nil, err)
 			return
 		}
-		for e, err := range b.c.Events(ctx, stream.ID, first) {
-			var s *statementAt
-			if err == nil {
-				s, err = newStatementAt(e)
-			}
-			if err == nil && s.entry.Position > to || !yield(s, err) || err != nil {
+		for s, err := range b.read(ctx, stream.ID, first) {
+			if err == nil && s.entry.Position > to || !yield(s, err) {
 				return
 			}
 		}
@@ -59,12 +69,7 @@ func (b *bisect) statements(ctx context.Context, from, to client.Position) iter.
 func (b *bisect) offset(ctx context.Context, stream client.StreamInfo, at client.Position) (client.Offset, error) {
 	var failed error
 	n := sort.Search(int(stream.Head-stream.Oldest), func(i int) bool {
-		for e, err := range b.c.Events(ctx, stream.ID, stream.Oldest+client.Offset(i), client.MaxEvents(1)) {
-			if err != nil {
-				failed = err
-				return true
-			}
-			s, err := newStatementAt(e)
+		for s, err := range b.read(ctx, stream.ID, stream.Oldest+client.Offset(i), client.MaxEvents(1)) {
 			if err != nil {
 				failed = err
 				return true

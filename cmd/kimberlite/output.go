@@ -52,7 +52,10 @@ func (p *printer) print(r row) error {
 	case formatTable:
 		return p.line(r.cells)
 	case formatCSV:
-		return p.record(r.cells)
+		if p.rows == 1 {
+			p.csv.Write(p.header) // its error comes back below
+		}
+		return p.csv.Write(r.cells)
 	}
 	p.buf.Reset()
 	if err := p.json.Encode(r.value); err != nil {
@@ -83,18 +86,6 @@ func (p *printer) line(cells []string) error {
 	return nil
 }
 
-func (p *printer) record(cells []string) error {
-	if p.rows <= 1 {
-		if err := p.csv.Write(p.header); err != nil {
-			return err
-		}
-	}
-	if p.rows == 0 {
-		return nil
-	}
-	return p.csv.Write(cells)
-}
-
 // flush writes out what waits.
 func (p *printer) flush() error {
 	p.csv.Flush()
@@ -106,9 +97,10 @@ func (p *printer) close() error {
 	switch {
 	case p.format == formatTable:
 		return p.flush()
-	case p.format == formatCSV && p.rows == 0: // a reader wants to know the columns all the same
-		return errors.Join(p.record(nil), p.flush())
 	case p.format == formatCSV:
+		if p.rows == 0 { // a reader wants to know the columns all the same
+			p.csv.Write(p.header) // its error comes back below
+		}
 		return p.flush()
 	case p.format == formatJSON && p.rows == 0:
 		_, err := io.WriteString(p.w, "[]\n")

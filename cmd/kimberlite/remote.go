@@ -139,11 +139,10 @@ func (c *codec) Type() string { return "codec" }
 
 // Set implements pflag.Value.
 func (c *codec) Set(s string) error {
-	for v := range client.Codec(wire.CodecCount) {
-		if v.String() == s {
-			*c = codec(v)
-			return nil
-		}
+	v, ok := wire.ParseCodec(s)
+	if !ok {
+		return errors.New("must be none, lz4 or zstd")
 	}
-	return errors.New("must be none, lz4 or zstd")
+	*c = codec(v)
+	return nil
 }

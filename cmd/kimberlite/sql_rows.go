@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +57,10 @@ func (s *session) print(r *client.Rows) error {
 	shape := rowShape{format: s.format, names: distinct(r.Columns())}
 	header := r.Columns()
 	if s.format == formatTable {
-		header = shape.cells(anys(header))
+		header = slices.Clone(header)
+		for i, name := range header {
+			header[i] = printable([]byte(name))
+		}
 	}
 	p := newPrinter(s.stdout, s.format, header...)
 	for values := range r.All() {
@@ -181,12 +185,4 @@ func distinct(names []string) []string {
 		seen[list[i]] = true
 	}
 	return list
-}
-
-func anys(list []string) []any {
-	values := make([]any, len(list))
-	for i, s := range list {
-		values[i] = s
-	}
-	return values
 }

@@ -94,28 +94,32 @@ func (x *script) next(ctx context.Context) (more bool, err error) {
 		x.pending = x.pending[:0]
 		return false, x.located(x.begin, x.command(ctx, line))
 	}
-	all := string(x.pending)
-	text, rest, ended := sql.Cut(all)
-	if !ended {
-		return false, nil
+	text, line, ended := x.cut()
+	if text == "" || !ended {
+		return ended, nil
 	}
-	begin := x.begin + strings.Count(all[:strings.Index(all, text)], "\n")
-	x.begin += strings.Count(all[:len(all)-len(rest)], "\n")
-	x.pending = append(x.pending[:0], rest...)
-	if text == "" {
-		return true, nil
-	}
-	return true, x.located(begin, x.run(ctx, text))
+	return true, x.located(line, x.run(ctx, text))
 }
 
 // last runs what no semicolon has ended.
 func (x *script) last(ctx context.Context) error {
-	all := string(x.pending)
-	text, _, _ := sql.Cut(all)
+	text, line, _ := x.cut()
 	if text == "" {
 		return nil
 	}
-	return x.located(x.begin+strings.Count(all[:strings.Index(all, text)], "\n"), x.run(ctx, text))
+	return x.located(line, x.run(ctx, text))
+}
+
+// cut returns the next statement and the line in which it begins. Where a semicolon ends it, it is not pending any more.
+func (x *script) cut() (text string, line int, ended bool) {
+	all := string(x.pending)
+	text, rest, ended := sql.Cut(all)
+	line = x.begin + strings.Count(all[:strings.Index(all, text)], "\n")
+	if ended {
+		x.begin += strings.Count(all[:len(all)-len(rest)], "\n")
+		x.pending = append(x.pending[:0], rest...)
+	}
+	return text, line, ended
 }
 
 // located says in which line the statement begins that has failed.

@@ -2,7 +2,10 @@
 package hosttest
 
 import (
+	"errors"
+	"log"
 	"log/slog"
+	"os"
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/io/host"
@@ -33,4 +36,21 @@ func Server(t testing.TB) string {
 		}
 	})
 	return addr
+}
+
+// Example starts a server for an example: it stands for one that runs elsewhere, such as "kimberlite dev".
+func Example() (addr string, stop func()) {
+	dir, err := os.MkdirTemp("", "kimberlite")
+	if err != nil {
+		log.Fatal(err)
+	}
+	addr, end, err := Start(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return addr, func() {
+		if err := errors.Join(end(), os.RemoveAll(dir)); err != nil {
+			log.Fatal(err)
+		}
+	}
 }
