@@ -161,8 +161,9 @@ func (c *conn) forget() {
 // budget ends a statement that takes too many steps, or that nobody waits for any more. SQLite asks it once in a thousand
 // steps of its virtual machine, so that a statement ends at the same step whenever it is run.
 type budget struct {
-	left int
-	stop *Stop
+	left  int
+	stop  *Stop
+	asked bool // the next question is that before a row: it costs nothing
 }
 
 var _ context.Context = (*budget)(nil)
@@ -187,6 +188,9 @@ func (b *budget) Err() error {
 	if b.left <= 0 {
 		return context.DeadlineExceeded
 	}
-	b.left--
+	if !b.asked {
+		b.left--
+	}
+	b.asked = false
 	return nil
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// past answers a question as of a position. On a connection of its own every table is hidden behind a temporary view of the
-// same name, which has the rows as they were then, and every view of the client is made again as a temporary one, so that it
-// sees those: the query itself is run as it is.
-func (p *Projection) past(q *Question) (_ *Result, e *wire.Error) {
+// past returns a cursor that sees the tables as of a position. On a connection of its own every table is hidden behind a
+// temporary view of the same name, which has the rows as they were then, and every view of the client is made again as a
+// temporary one, so that it sees those: the query itself is run as it is.
+func (p *Projection) past(q *Question) (cur *Cursor, e *wire.Error) {
 	at := q.At.Value
 	if q.Time.Set {
 		at = p.before(q.Time.Value)
@@ -21,20 +21,18 @@ func (p *Projection) past(q *Question) (_ *Result, e *wire.Error) {
 	if err != nil {
 		return nil, wire.Errorf(wire.InternalError, "%v", err)
 	}
-	defer c.close() // its views are of that position
 	defer func() {
-		if why := recover(); why != nil {
-			e = broken(why)
+		if e != nil {
+			c.close()
 		}
 	}()
+	defer c.panicked(&e)
 	if err := c.goBack(at); err != nil {
 		return nil, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}
 	c.position, c.now = at, p.timeOf(at)
 	c.qualified = c.qualified || qualified(q.SQL)
-	r := c.answer(q)
-	r.Position = at
-	return r, r.err
+	return &Cursor{Position: at, p: p, c: c, once: true}, nil // its views are of that position
 }
 
 // goBack puts views in the place of tables.

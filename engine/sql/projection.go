@@ -296,9 +296,9 @@ func (p *Projection) run(s *Statement, e *Entry) *Outcome {
 	w.own, w.verb, w.denied = false, s.Verb, ""
 	defer func() { w.own = true }()
 	before := w.db.TotalChanges()
-	r := w.query(s.Text, e.Params, budget{left: int(e.Limits.Steps / stepsAtOnce)}, int(e.Limits.Bytes))
-	o := &Outcome{Returns: len(r.Columns) > 0, Columns: r.Columns, Rows: r.Rows, Size: r.Size, Err: r.err}
-	if o.Err == nil && w.db.TotalChanges() > before && !w.defines() {
+	r, refused := w.query(s.Text, e.Params, budget{left: int(e.Limits.Steps / stepsAtOnce)}, int(e.Limits.Bytes))
+	o := &Outcome{Returns: len(r.Columns) > 0, Columns: r.Columns, Rows: r.Rows, Size: r.Size, Err: refused}
+	if refused == nil && w.db.TotalChanges() > before && !w.defines() {
 		o.Affected = uint64(w.db.Changes())
 	}
 	return o

@@ -4,8 +4,6 @@ import (
 	"sort"
 	"sync/atomic"
 
-	"github.com/ncruces/go-sqlite3"
-
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -37,89 +35,47 @@ type Result struct {
 	Rows     [][]wire.Value
 	Size     int           // about what the rows take on the wire, in bytes; no less
 	Position wire.Position // of the last entry that it has seen
-
-	err *wire.Error
 }
 
-// Query answers a question, or says why not.
+// Query answers a question whole, or says why not.
 func (p *Projection) Query(q *Question) (*Result, *wire.Error) {
-	if q.At.Set || q.Time.Set {
-		return p.past(q)
+	cur, e := p.Ask(q)
+	if e != nil {
+		return nil, e
 	}
-	c, position, err := p.reader(false)
-	if err != nil {
-		return nil, wire.Errorf(wire.InternalError, "%v", err)
+	defer cur.Close()
+	r, e := cur.c.whole(&cur.run, int(q.Bytes))
+	if e != nil {
+		return nil, e
 	}
-	c.now = q.Now
-	r := c.answer(q)
-	r.Position = position
-	p.giveBack(c)
-	return r, r.err
+	r.Position = cur.Position
+	return r, nil
 }
 
-// answer runs a query within a transaction that has begun.
-func (c *conn) answer(q *Question) *Result {
-	c.own, c.verb, c.denied, c.missing, c.random = false, "SELECT", "", "", generator(q.Seed)
-	r := c.query(q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop}, int(q.Bytes))
-	c.own = true
-	return r
+// query runs a client's statement and gathers its rows. What it returns beside an error has the columns, where they are known.
+func (c *conn) query(text string, params []wire.Value, b budget, most int) (*Result, *wire.Error) {
+	var run running
+	e := c.start(&run, text, params, b)
+	r := &Result{Columns: run.names()}
+	if e == nil {
+		r, e = c.whole(&run, most)
+	}
+	if ended := c.finish(&run); e == nil {
+		e = ended
+	}
+	return r, e
 }
 
-// query runs a client's statement and gathers its rows. SQLite's library panics where it runs out of memory: then the
-// connection is of no use any more.
-func (c *conn) query(text string, params []wire.Value, b budget, most int) (r *Result) {
-	defer func() {
-		if why := recover(); why != nil {
-			c.broken = true
-			r = &Result{err: broken(why)}
-		}
-	}()
-	return c.run(text, params, b, most)
-}
-
-func (c *conn) run(text string, params []wire.Value, b budget, most int) *Result {
-	s, err := c.prepare(text)
-	if err != nil {
-		return &Result{err: c.fault(err, text)}
+// whole gathers all rows of a statement, if they take no more than most bytes. Otherwise the columns are there alone.
+func (c *conn) whole(run *running, most int) (*Result, *wire.Error) {
+	rows, size, more, e := c.fetch(run, most)
+	if e == nil && (more || size > most) {
+		e = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
 	}
-	if e := bind(s, params); e != nil {
-		return &Result{err: e}
+	if e != nil {
+		return &Result{Columns: run.names()}, e
 	}
-	c.budget = b
-	s.Status(sqlite3.STMTSTATUS_VM_STEP, true) // so that the budget counts from 0
-	old := c.db.SetInterrupt(&c.budget)
-	r := c.gather(s, most)
-	c.db.SetInterrupt(old)
-	if err := s.Reset(); err != nil && r.err == nil {
-		r.err = c.fault(err, text)
-	}
-	if err := s.ClearBindings(); err != nil && r.err == nil {
-		r.err = c.fault(err, text)
-	}
-	return r
-}
-
-func (c *conn) gather(s *sqlite3.Stmt, most int) *Result {
-	r := &Result{}
-	more := s.Step() // first: where the schema has changed, it compiles the statement anew
-	columns := columnsOf(s)
-	for _, x := range columns {
-		r.Columns = append(r.Columns, x.name)
-	}
-	for ; more; more = s.Step() {
-		row := make([]wire.Value, len(columns))
-		r.Size += 8
-		for i := range columns {
-			row[i] = columns[i].value(s, i)
-			r.Size += size(row[i])
-		}
-		if r.Size > most {
-			r.err = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
-			break
-		}
-		r.Rows = append(r.Rows, row)
-	}
-	return r
+	return &Result{Columns: run.names(), Rows: rows, Size: size}, nil
 }
 
 // reader returns a connection with a transaction that sees the tables as they are, and as of which position that is. A fresh

@@ -1,0 +1,158 @@
+package sql
+
+import (
+	"context"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Cursor is a query under way. All of its rows are those of one snapshot, however long it takes to ask for them: it holds a
+// connection until it is closed. One goroutine uses it at a time.
+type Cursor struct {
+	// Position is that of the last entry that the query sees.
+	Position wire.Position
+
+	p    *Projection
+	c    *conn
+	once bool // the connection is of use to no other query
+	run  running
+}
+
+// Ask begins a query, or says why not.
+func (p *Projection) Ask(q *Question) (*Cursor, *wire.Error) {
+	cur, e := p.snapshot(q)
+	if e != nil {
+		return nil, e
+	}
+	c := cur.c
+	c.own, c.verb, c.denied, c.missing, c.random = false, "SELECT", "", "", generator(q.Seed)
+	if e = c.start(&cur.run, q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop}); e != nil {
+		cur.Close()
+		return nil, e
+	}
+	return cur, nil
+}
+
+// snapshot returns a cursor with a transaction that sees the tables as the question wants them.
+func (p *Projection) snapshot(q *Question) (*Cursor, *wire.Error) {
+	if q.At.Set || q.Time.Set {
+		return p.past(q)
+	}
+	c, position, err := p.reader(false)
+	if err != nil {
+		return nil, wire.Errorf(wire.InternalError, "%v", err)
+	}
+	c.now = q.Now
+	return &Cursor{Position: position, p: p, c: c}, nil
+}
+
+// Columns returns the names of the result's columns.
+func (cur *Cursor) Columns() []string { return cur.run.names() }
+
+// Next returns the rows that come next, at least one where there is any, until they take most bytes. More says that there
+// may be others behind them. After an error the cursor is of no use but to be closed.
+func (cur *Cursor) Next(most int) (rows [][]wire.Value, size int, more bool, e *wire.Error) {
+	return cur.c.fetch(&cur.run, most)
+}
+
+// Close ends the query.
+func (cur *Cursor) Close() {
+	cur.c.finish(&cur.run) // an error was told when it arose
+	cur.c.own = true
+	if cur.once {
+		cur.c.close()
+		return
+	}
+	cur.p.giveBack(cur.c)
+}
+
+// running is a client's statement that is being run.
+type running struct {
+	text    string
+	s       *sqlite3.Stmt // nil before and after
+	more    bool          // it stands on a row
+	columns []column
+}
+
+// names returns the names of the result's columns.
+func (r *running) names() []string {
+	var names []string
+	for _, x := range r.columns {
+		names = append(names, x.name)
+	}
+	return names
+}
+
+// start runs a statement up to its first row.
+func (c *conn) start(r *running, text string, params []wire.Value, b budget) (e *wire.Error) {
+	defer c.panicked(&e)
+	s, err := c.prepare(text)
+	if err != nil {
+		return c.fault(err, text)
+	}
+	if e := bind(s, params); e != nil {
+		return e
+	}
+	c.budget = b
+	s.Status(sqlite3.STMTSTATUS_VM_STEP, true) // so that the budget counts from 0
+	c.db.SetInterrupt(&c.budget)
+	r.text, r.s = text, s
+	e = c.step(r) // first: where the schema has changed, it compiles the statement anew
+	r.columns = columnsOf(s)
+	return e
+}
+
+// fetch takes rows until they take most bytes.
+func (c *conn) fetch(r *running, most int) (rows [][]wire.Value, n int, more bool, e *wire.Error) {
+	defer c.panicked(&e)
+	for r.more && e == nil && (n < most || len(rows) == 0) {
+		row := make([]wire.Value, len(r.columns))
+		n += 8
+		for i := range r.columns {
+			row[i] = r.columns[i].value(r.s, i)
+			n += size(row[i])
+		}
+		rows = append(rows, row)
+		e = c.step(r)
+	}
+	return rows, n, r.more, e
+}
+
+// step goes on to the next row, or says why it cannot.
+func (c *conn) step(r *running) *wire.Error {
+	c.budget.asked = true // the library asks before each row, whatever that takes
+	r.more = r.s.Step()
+	if err := r.s.Err(); err != nil {
+		return c.fault(err, r.text)
+	}
+	return nil
+}
+
+// finish lets go of a statement, so that it can be run again.
+func (c *conn) finish(r *running) (e *wire.Error) {
+	if r.s == nil {
+		return nil
+	}
+	defer c.panicked(&e)
+	s := r.s
+	r.s = nil
+	c.db.SetInterrupt(context.Background())
+	if err := s.Reset(); err != nil {
+		e = c.fault(err, r.text)
+	}
+	if err := s.ClearBindings(); err != nil && e == nil {
+		e = c.fault(err, r.text)
+	}
+	return e
+}
+
+// panicked makes a refusal of a panic: SQLite's library panics where it runs out of memory. Then the connection is of no use
+// any more.
+func (c *conn) panicked(e **wire.Error) {
+	if why := recover(); why != nil {
+		c.broken = true
+		*e = broken(why)
+	}
+}
