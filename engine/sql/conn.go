@@ -13,10 +13,16 @@ import (
 
 // conn is a connection to a tenant's database. One goroutine uses it at a time.
 type conn struct {
-	db    *sqlite3.Conn
-	cache map[string]*sqlite3.Stmt // prepared statements of clients, by text
-	order []string                 // of the cache, the longest unused first
-	dates *sqlite3.Conn            // computes dates; nil until one is needed
+	db      *sqlite3.Conn
+	cache   map[string]*prepared // statements of clients, by text
+	order   []string             // of the cache, the longest unused first
+	control [controlCount]*sqlite3.Stmt
+	dates   *sqlite3.Conn // computes dates; nil until one is needed
+
+	// What a connection for queries sees, while it has a transaction.
+	reading bool
+	seen    wire.Position // of the last entry
+	schema  uint64        // for which its statements were prepared
 
 	// What the statement under way may do and see.
 	own       bool   // it is the projection's own: everything
@@ -27,7 +33,8 @@ type conn struct {
 	qualified bool            // the query, or a view of then, names the schema main
 	position  wire.Position
 	now       wire.Time
-	random    *rand.ChaCha8
+	seed      [SeedSize]byte
+	random    *rand.ChaCha8 // nil until it is asked for
 	budget    budget
 	denied    string // why the authorizer has refused something
 	broken    bool   // nothing can be asked of it any more
@@ -50,7 +57,7 @@ func connect(name string, writer bool) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a connection: %w", err)
 	}
-	c := &conn{db: db, cache: map[string]*sqlite3.Stmt{}, writer: writer, own: true}
+	c := &conn{db: db, cache: map[string]*prepared{}, writer: writer, own: true}
 	if err := c.prepareConn(); err != nil {
 		c.close()
 		return nil, fmt.Errorf("set up a connection: %w", err)
@@ -76,6 +83,37 @@ func (c *conn) prepareConn() error {
 	return c.db.SetAuthorizer(c.authorize)
 }
 
+// control statements are the projection's own, and have neither parameters nor results.
+type control int
+
+const (
+	begin     control = iota
+	firstRead         // takes the snapshot
+	beginWriting
+	commit
+	rollback
+	savepoint
+	rollbackTo
+	release
+	controlCount
+)
+
+var controlText = [controlCount]string{
+	begin: "BEGIN", firstRead: `SELECT 1 FROM "$schema" LIMIT 1`, beginWriting: `BEGIN IMMEDIATE`, commit: "COMMIT", rollback: "ROLLBACK",
+	savepoint: `SAVEPOINT "$entry"`, rollbackTo: `ROLLBACK TO "$entry"`, release: `RELEASE "$entry"`,
+}
+
+// do runs a control statement, which it prepares the first time.
+func (c *conn) do(what control) (err error) {
+	if c.control[what] == nil {
+		c.own = true
+		if c.control[what], _, err = c.db.PrepareFlags(controlText[what], sqlite3.PREPARE_PERSISTENT); err != nil {
+			return err
+		}
+	}
+	return c.control[what].Exec()
+}
+
 const (
 	// maxValue is the greatest length of a text or blob, in bytes.
 	maxValue = 16 << 20
@@ -92,6 +130,9 @@ func (c *conn) close() {
 	}
 	for _, s := range c.cache { //det:order-free: each for itself
 		quietly(s.Close)
+	}
+	for _, s := range c.control {
+		quietly(s.Close) // also where it was not prepared
 	}
 	c.cache = nil
 	quietly(c.dates.Close) // also where there is none
@@ -118,13 +159,23 @@ func (c *conn) each(query string, row func(*sqlite3.Stmt)) error {
 	return s.Err()
 }
 
+// prepared is a client's statement, with what is known of it.
+type prepared struct {
+	*sqlite3.Stmt
+	numbers []int       // which parameter stands at each place
+	count   int         // of the parameters that it takes
+	misfit  *wire.Error // why it can be given none
+	columns []column    // nil until it has run
+	names   []string    // theirs
+}
+
 // prepare returns a client's statement, ready to be run.
-func (c *conn) prepare(text string) (*sqlite3.Stmt, error) {
+func (c *conn) prepare(text string) (*prepared, error) {
 	if s := c.cache[text]; s != nil {
 		c.touch(text)
 		return s, nil
 	}
-	s, _, err := c.db.PrepareFlags(text, sqlite3.PREPARE_PERSISTENT)
+	stmt, _, err := c.db.PrepareFlags(text, sqlite3.PREPARE_PERSISTENT)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +184,8 @@ func (c *conn) prepare(text string) (*sqlite3.Stmt, error) {
 		delete(c.cache, c.order[0])
 		c.order = c.order[1:]
 	}
+	s := &prepared{Stmt: stmt}
+	s.parameters()
 	c.cache[text] = s
 	c.order = append(c.order, text)
 	return s, nil
@@ -140,8 +193,8 @@ func (c *conn) prepare(text string) (*sqlite3.Stmt, error) {
 
 // touch makes a statement the one that was used last.
 func (c *conn) touch(text string) {
-	for i, t := range c.order {
-		if t == text {
+	for i := len(c.order) - 1; i >= 0; i-- {
+		if c.order[i] == text {
 			copy(c.order[i:], c.order[i+1:])
 			c.order[len(c.order)-1] = text
 			return

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -22,34 +23,40 @@ type Cursor struct {
 
 // Ask begins a query, or says why not.
 func (p *Projection) Ask(q *Question) (*Cursor, *wire.Error) {
-	cur, e := p.snapshot(q)
+	cur, e := p.ask(q)
 	if e != nil {
 		return nil, e
 	}
+	return &cur, nil
+}
+
+func (p *Projection) ask(q *Question) (cur Cursor, e *wire.Error) {
+	if cur, e = p.snapshot(q); e != nil {
+		return cur, e
+	}
 	c := cur.c
-	c.own, c.verb, c.denied, c.missing, c.random = false, "SELECT", "", "", generator(q.Seed)
+	c.own, c.verb, c.denied, c.missing, c.seed, c.random = false, "SELECT", "", "", q.Seed, nil
 	if e = c.start(&cur.run, q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop}); e != nil {
 		cur.Close()
-		return nil, e
 	}
-	return cur, nil
+	return cur, e
 }
 
 // snapshot returns a cursor with a transaction that sees the tables as the question wants them.
-func (p *Projection) snapshot(q *Question) (*Cursor, *wire.Error) {
+func (p *Projection) snapshot(q *Question) (Cursor, *wire.Error) {
 	if q.At.Set || q.Time.Set {
 		return p.past(q)
 	}
-	c, position, err := p.reader(false)
+	c, err := p.reader(false)
 	if err != nil {
-		return nil, wire.Errorf(wire.InternalError, "%v", err)
+		return Cursor{}, wire.Errorf(wire.InternalError, "%v", err)
 	}
 	c.now = q.Now
-	return &Cursor{Position: position, p: p, c: c}, nil
+	return Cursor{Position: c.seen, p: p, c: c}, nil
 }
 
 // Columns returns the names of the result's columns.
-func (cur *Cursor) Columns() []string { return cur.run.names() }
+func (cur *Cursor) Columns() []string { return cur.run.names }
 
 // Next returns the rows that come next, at least one where there is any, until they take most bytes. More says that there
 // may be others behind them. After an error the cursor is of no use but to be closed.
@@ -71,19 +78,15 @@ func (cur *Cursor) Close() {
 // running is a client's statement that is being run.
 type running struct {
 	text    string
-	s       *sqlite3.Stmt // nil before and after
-	more    bool          // it stands on a row
+	s       *prepared // nil before and after
+	bulky   bool      // its parameters take memory
+	more    bool      // it stands on a row
 	columns []column
+	names   []string // of the columns; shared, and never changed
 }
 
-// names returns the names of the result's columns.
-func (r *running) names() []string {
-	var names []string
-	for _, x := range r.columns {
-		names = append(names, x.name)
-	}
-	return names
-}
+// bulk is the length of a parameter, in bytes, that a statement does not keep until it is run again.
+const bulk = 4096
 
 // start runs a statement up to its first row.
 func (c *conn) start(r *running, text string, params []wire.Value, b budget) (e *wire.Error) {
@@ -92,15 +95,21 @@ func (c *conn) start(r *running, text string, params []wire.Value, b budget) (e 
 	if err != nil {
 		return c.fault(err, text)
 	}
-	if e := bind(s, params); e != nil {
+	if e := s.bind(params); e != nil {
 		return e
 	}
+	r.bulky = slices.ContainsFunc(params, func(v wire.Value) bool { return len(v.Text)+len(v.Bytes) > bulk })
 	c.budget = b
-	s.Status(sqlite3.STMTSTATUS_VM_STEP, true) // so that the budget counts from 0
+	if c.writer {
+		s.Status(sqlite3.STMTSTATUS_VM_STEP, true) // so that the budget counts from 0
+	}
 	c.db.SetInterrupt(&c.budget)
 	r.text, r.s = text, s
 	e = c.step(r) // first: where the schema has changed, it compiles the statement anew
-	r.columns = columnsOf(s)
+	if s.columns == nil {
+		s.columns, s.names = columnsOf(s.Stmt)
+	}
+	r.columns, r.names = s.columns, s.names
 	return e
 }
 
@@ -111,7 +120,7 @@ func (c *conn) fetch(r *running, most int) (rows [][]wire.Value, n int, more boo
 		row := make([]wire.Value, len(r.columns))
 		n += 8
 		for i := range r.columns {
-			row[i] = r.columns[i].value(r.s, i)
+			row[i] = r.columns[i].value(r.s.Stmt, i)
 			n += size(row[i])
 		}
 		rows = append(rows, row)
@@ -141,6 +150,9 @@ func (c *conn) finish(r *running) (e *wire.Error) {
 	c.db.SetInterrupt(context.Background())
 	if err := s.Reset(); err != nil {
 		e = c.fault(err, r.text)
+	}
+	if !r.bulky {
+		return e
 	}
 	if err := s.ClearBindings(); err != nil && e == nil {
 		e = c.fault(err, r.text)

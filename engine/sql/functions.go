@@ -3,6 +3,7 @@ package sql
 import (
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func names(list string) map[string]bool {
 func (c *conn) functions() error {
 	err := errors.Join(
 		c.db.CreateFunction("$position", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) { ctx.ResultInt64(int64(c.position)) }),
-		c.db.CreateFunction("random", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) { ctx.ResultInt64(int64(c.random.Uint64())) }),
+		c.db.CreateFunction("random", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) { ctx.ResultInt64(int64(c.chance().Uint64())) }),
 		c.db.CreateFunction("randomblob", 1, sqlite3.INNOCUOUS, c.randomBlob),
 	)
 	for name, layout := range map[string]string{"current_date": time.DateOnly, "current_time": time.TimeOnly, "current_timestamp": time.DateTime} { //det:order-free: each for itself
@@ -55,6 +56,16 @@ func (c *conn) functions() error {
 	return err
 }
 
+// chance returns the random numbers of the statement under way.
+func (c *conn) chance() *rand.ChaCha8 {
+	if c.random == nil {
+		var s [32]byte
+		copy(s[:], c.seed[:])
+		c.random = rand.NewChaCha8(s)
+	}
+	return c.random
+}
+
 func (c *conn) randomBlob(ctx sqlite3.Context, args ...sqlite3.Value) {
 	n := max(1, args[0].Int64())
 	if n > maxValue {
@@ -63,7 +74,7 @@ func (c *conn) randomBlob(ctx sqlite3.Context, args ...sqlite3.Value) {
 	}
 	p := make([]byte, 0, n+8)
 	for int64(len(p)) < n {
-		p = binary.LittleEndian.AppendUint64(p, c.random.Uint64())
+		p = binary.LittleEndian.AppendUint64(p, c.chance().Uint64())
 	}
 	ctx.ResultBlob(p[:n])
 }

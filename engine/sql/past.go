@@ -12,14 +12,14 @@ import (
 // past returns a cursor that sees the tables as of a position. On a connection of its own every table is hidden behind a
 // temporary view of the same name, which has the rows as they were then, and every view of the client is made again as a
 // temporary one, so that it sees those: the query itself is run as it is.
-func (p *Projection) past(q *Question) (cur *Cursor, e *wire.Error) {
+func (p *Projection) past(q *Question) (cur Cursor, e *wire.Error) {
 	at := q.At.Value
 	if q.Time.Set {
 		at = p.before(q.Time.Value)
 	}
-	c, _, err := p.reader(true)
+	c, err := p.reader(true)
 	if err != nil {
-		return nil, wire.Errorf(wire.InternalError, "%v", err)
+		return cur, wire.Errorf(wire.InternalError, "%v", err)
 	}
 	defer func() {
 		if e != nil {
@@ -28,11 +28,11 @@ func (p *Projection) past(q *Question) (cur *Cursor, e *wire.Error) {
 	}()
 	defer c.panicked(&e)
 	if err := c.goBack(at); err != nil {
-		return nil, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
+		return cur, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}
 	c.position, c.now = at, p.timeOf(at)
 	c.qualified = c.qualified || qualified(q.SQL)
-	return &Cursor{Position: at, p: p, c: c, once: true}, nil // its views are of that position
+	return Cursor{Position: at, p: p, c: c, once: true}, nil // its views are of that position
 }
 
 // goBack puts views in the place of tables.

@@ -20,6 +20,7 @@ var programs = []string{
 	`CREATE TABLE t%[1]d (a INT, b TEXT COLLATE NOCASE, n INTEGER, PRIMARY KEY (b, a)) WITHOUT ROWID`,
 	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY, n INTEGER REFERENCES t%[2]d (id) ON DELETE CASCADE ON UPDATE CASCADE)`,
 	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY AUTOINCREMENT, n ANY, g INT AS (n + 1) STORED) STRICT`,
+	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY, n INTEGER REFERENCES t%[2]d (id) DEFERRABLE INITIALLY DEFERRED)`,
 	`CREATE TABLE t%[1]d (n REAL, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)`,
 	`CREATE TABLE t%[1]d AS SELECT * FROM t%[2]d`,
 	`DROP TABLE t%[1]d`, `DROP TABLE IF EXISTS t%[1]d`,
@@ -34,6 +35,9 @@ var programs = []string{
 	`INSERT INTO t%[1]d (id, n) VALUES (%[3]d, 7) ON CONFLICT (id) DO UPDATE SET n = n + excluded.n`,
 	`INSERT OR IGNORE INTO t%[1]d (id, n) SELECT id + 1, n FROM t%[2]d`,
 	`REPLACE INTO t%[1]d (id, n, s) VALUES (%[3]d, %[4]d, 's' || %[4]d)`, `REPLACE INTO t%[1]d (a, b) VALUES (%[3]d, 'X')`,
+	`INSERT OR FAIL INTO t%[1]d (id, n) VALUES (%[3]d, 1), (%[4]d, 2), (%[3]d, 3)`, `INSERT OR ROLLBACK INTO t%[1]d (id, n) VALUES (%[3]d, 1), (%[3]d, 2)`,
+	`INSERT INTO t%[1]d (id, n) VALUES (%[3]d, %[4]d) RETURNING id, n`, `UPDATE OR FAIL t%[1]d SET id = id - 1 WHERE id > %[3]d`,
+	`INSERT INTO t%[1]d (n) WITH RECURSIVE x(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x) SELECT i FROM x`,
 	`UPDATE t%[1]d SET n = n + %[3]d WHERE n > %[4]d`, `UPDATE OR REPLACE t%[1]d SET id = id + %[3]d`, `UPDATE t%[1]d SET id = %[3]d WHERE id = %[4]d`,
 	`UPDATE OR IGNORE t%[1]d SET a = a + 1, b = upper(b)`, `UPDATE t%[1]d SET n = random() %% 100, ok = NOT ok RETURNING n`,
 	`DELETE FROM t%[1]d WHERE n < %[3]d`, `DELETE FROM t%[1]d WHERE id IN (SELECT id FROM t%[2]d)`, `DELETE FROM t%[1]d`,
@@ -61,7 +65,7 @@ func open(t rapid.TB) *sql.Projection {
 func entry(position int, text string) *sql.Entry {
 	return &sql.Entry{
 		Position: wire.Position(position), Time: wire.Time(position) * 86_400_000_000_000, SQL: text, Seed: [sql.SeedSize]byte{byte(position), 1},
-		Limits: sql.Limits{Steps: 1_000_000, Pages: 1000, Bytes: 1 << 20},
+		Limits: sql.Limits{Steps: 100_000, Pages: 1000, Bytes: 1 << 20},
 	}
 }
 

@@ -2,10 +2,10 @@ package sql
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sort"
 	"strconv"
@@ -22,14 +22,19 @@ import (
 // Projection is the tables of a tenant. Apply is called by one goroutine at a time; queries may run beside it and beside
 // each other.
 type Projection struct {
-	name   string // of the database, in this process
-	writer *conn
-	pages  uint64 // that the database may have
-	things map[string]*thing
-	last   int64 // the greatest id and generation in $schema
+	name    string // of the database, in this process
+	writer  *conn
+	pages   uint64            // that the database may have
+	things  map[string]*thing // replaced, never changed
+	defined uint64            // counts the statements that have changed it
+	last    int64             // the greatest id and generation in $schema
+
+	parsed     *Statement // what was parsed last
+	parsedText string
 
 	mu       sync.Mutex
 	position wire.Position // of the last entry that queries see
+	schema   uint64        // another one whenever the tables are of another kind
 	times    []moment      // of all entries, ascending
 	idle     []*conn       // for queries
 	closed   bool
@@ -111,91 +116,163 @@ type Outcome struct {
 	Digest   [sha256.Size]byte
 }
 
-// Apply carries out entries in the order of the log. An error is the projection's own, which is of no use any more.
+// Apply carries out entries in the order of the log, each whole or not at all. Queries see them together. An error is the
+// projection's own, which is of no use any more.
 func (p *Projection) Apply(entries []*Entry) ([]*Outcome, error) {
-	outcomes, err := p.applyAll(entries)
+	outcomes, lost, err := p.together(entries)
+	if lost != nil && err == nil {
+		outcomes, err = p.apart(entries)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("apply entries: %w", err)
 	}
-	return outcomes, nil
-}
-
-// applyAll applies each entry in a transaction of its own: where SQLite runs out of something it rolls back all of it.
-func (p *Projection) applyAll(entries []*Entry) ([]*Outcome, error) {
-	outcomes := make([]*Outcome, len(entries))
-	for i, e := range entries {
-		o, err := p.apply(e)
-		if err != nil {
-			return nil, fmt.Errorf("position %d: %w", e.Position, err)
-		}
+	for _, o := range outcomes {
 		o.sum()
-		outcomes[i] = o
 	}
 	return outcomes, nil
 }
 
-// apply carries out one entry: whole, or not at all.
-func (p *Projection) apply(e *Entry) (*Outcome, error) {
-	w := p.writer
-	w.position, w.now, w.random = e.Position, e.Time, generator(e.Seed)
-	if err := p.limit(e.Limits.Pages); err != nil {
-		return nil, err
-	}
-	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
-		return nil, err
-	}
-	before, last := maps.Clone(p.things), p.last
-	o := p.carryOut(e)
-	if o.Err == nil {
-		return o, nil
-	}
-	p.things, p.last = before, last
-	return p.undo(e, o.Err)
-}
-
-// carryOut runs an entry's statement and commits what it has done. Where SQLite's library panics, the writer is broken.
-func (p *Projection) carryOut(e *Entry) (o *Outcome) {
-	defer func() {
-		if why := recover(); why != nil {
-			p.writer.broken = true
-			o = &Outcome{Err: broken(why)}
+// apart applies each entry in a transaction of its own: where one has to be given up, nothing else is lost with it.
+func (p *Projection) apart(entries []*Entry) (outcomes []*Outcome, err error) {
+	for i := range entries {
+		list, lost, err := p.together(entries[i : i+1])
+		if lost != nil && err == nil {
+			list, err = p.failed(entries[i], lost)
 		}
-	}()
-	o = p.attempt(e)
-	if o.Err == nil {
-		if err := p.remember(e, o); err != nil {
-			o.Err = p.writer.fault(err, "")
-		}
-	}
-	if o.Err == nil {
-		o.Err = p.commit(e)
-	}
-	return o
-}
-
-// undo has an entry that has failed leave nothing but that.
-func (p *Projection) undo(e *Entry, why *wire.Error) (*Outcome, error) {
-	if p.writer.broken {
-		if err := p.renew(); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		outcomes = append(outcomes, list...)
 	}
-	if !p.writer.db.GetAutocommit() {
-		if err := p.writer.exec("ROLLBACK"); err != nil {
-			return nil, err
+	return outcomes, nil
+}
+
+// together applies entries in one transaction, unless it has to be given up: then lost says why, and none is applied.
+func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *wire.Error, err error) {
+	things, last := p.things, p.last
+	if err := p.writer.do(beginWriting); err != nil {
+		return nil, nil, err
+	}
+	outcomes = make([]*Outcome, len(entries))
+	for i, e := range entries {
+		if outcomes[i], lost, err = p.apply(e); err != nil {
+			return nil, nil, fmt.Errorf("position %d: %w", e.Position, err)
+		}
+		if lost != nil {
+			p.things, p.last = things, last
+			return nil, lost, p.giveUp()
 		}
 	}
+	return outcomes, nil, p.commit(entries)
+}
+
+// giveUp ends a transaction that cannot be gone on with.
+func (p *Projection) giveUp() error {
+	switch {
+	case p.writer.broken:
+		return p.renew()
+	case p.writer.db.GetAutocommit():
+		return nil
+	}
+	return p.writer.do(rollback)
+}
+
+// failed has an entry that had its transaction given up leave nothing but that.
+func (p *Projection) failed(e *Entry, why *wire.Error) ([]*Outcome, error) {
 	o := &Outcome{Err: why}
-	if err := p.limit(math.MaxUint32 - 1); err != nil { // that it has failed is told, however full the tables are
+	if err := p.writer.do(beginWriting); err != nil {
 		return nil, err
+	}
+	if err := p.rememberFailed(e, o); err != nil {
+		return nil, err
+	}
+	return []*Outcome{o}, p.commit([]*Entry{e})
+}
+
+// apply carries out one entry: whole, or not at all. Where the transaction cannot be gone on with, lost says why.
+func (p *Projection) apply(e *Entry) (o *Outcome, lost *wire.Error, err error) {
+	w := p.writer
+	w.position, w.now, w.seed, w.random = e.Position, e.Time, e.Seed, nil
+	if err := p.limit(e.Limits.Pages); err != nil {
+		return nil, nil, err
+	}
+	s, refused := p.parse(e.SQL)
+	if refused != nil {
+		o = &Outcome{Err: refused}
+		return o, nil, p.rememberFailed(e, o)
+	}
+	clean := true // a failure leaves nothing
+	if s.whole {
+		o, clean = p.carryOut(s, e)
+	} else if o, clean, err = p.saved(s, e); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case o.Err == nil:
+		return o, nil, nil
+	case !clean:
+		return nil, o.Err, nil
+	}
+	return o, nil, p.rememberFailed(e, o)
+}
+
+// saved carries out an entry of which a part may be done when it fails: that is undone, where it still can be.
+func (p *Projection) saved(s *Statement, e *Entry) (o *Outcome, clean bool, err error) {
+	w, things, last := p.writer, p.things, p.last
+	if err := w.do(savepoint); err != nil {
+		return nil, false, err
+	}
+	if o, _ = p.carryOut(s, e); o.Err == nil {
+		return o, true, w.do(release)
+	}
+	if w.broken || w.db.GetAutocommit() {
+		return o, false, nil
+	}
+	p.things, p.last = things, last
+	return o, true, errors.Join(w.do(rollbackTo), w.do(release))
+}
+
+// carryOut runs an entry's statement and notes what has come of it. Clean says that a failure has left nothing. Where SQLite's
+// library panics, the writer is broken.
+func (p *Projection) carryOut(s *Statement, e *Entry) (o *Outcome, clean bool) {
+	o = &Outcome{}
+	defer p.writer.panicked(&o.Err)
+	if *o = *p.attempt(s, e); o.Err != nil {
+		return o, !p.writer.broken && !p.writer.db.GetAutocommit()
+	}
+	o.Err = p.complete(e, o)
+	return o, false
+}
+
+// complete sees to what a statement that was run leaves open.
+func (p *Projection) complete(e *Entry, o *Outcome) *wire.Error {
+	if e := p.writer.unresolved(); e != nil {
+		return e
 	}
 	if err := p.remember(e, o); err != nil {
-		return nil, err
+		return p.writer.fault(err, "")
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.passed(e)
-	return o, nil
+	return nil
+}
+
+// unresolved says whether a row is missing that a deferred foreign key needs at the end of a statement.
+func (c *conn) unresolved() *wire.Error {
+	missing, _, err := c.db.Status(sqlite3.DBSTATUS_DEFERRED_FKS, false)
+	switch {
+	case err != nil:
+		return c.fault(err, "")
+	case missing != 0:
+		return wire.Errorf(wire.ConstraintViolation, "FOREIGN KEY constraint failed")
+	}
+	return nil
+}
+
+// rememberFailed is remember for an entry that has changed nothing: that it has failed is told, however full the tables are.
+func (p *Projection) rememberFailed(e *Entry, o *Outcome) error {
+	if err := p.limit(math.MaxUint32 - 1); err != nil {
+		return err
+	}
+	return p.remember(e, o)
 }
 
 // renew opens another connection for writing in the place of one that is broken. What that had not committed is gone.
@@ -215,27 +292,20 @@ func (p *Projection) limit(pages uint64) error {
 	return p.writer.exec("PRAGMA max_page_count = %d", pages)
 }
 
-// generator returns the random numbers of a statement.
-func generator(seed [SeedSize]byte) *rand.ChaCha8 {
-	var s [32]byte
-	copy(s[:], seed[:])
-	return rand.NewChaCha8(s)
-}
-
-// commit has queries see what an entry has done. It is refused where a deferred foreign key has no row.
-func (p *Projection) commit(e *Entry) *wire.Error {
+// commit has queries see what entries have done.
+func (p *Projection) commit(entries []*Entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.writer.exec("COMMIT"); err != nil {
-		return p.writer.fault(err, "")
+	if err := p.writer.do(commit); err != nil {
+		return err
 	}
-	p.passed(e)
+	for _, e := range entries {
+		p.position = e.Position
+		p.times = append(p.times, moment{e.Time, e.Position})
+	}
+	p.schema = p.defined
+	p.overtaken()
 	return nil
-}
-
-func (p *Projection) passed(e *Entry) {
-	p.position = e.Position
-	p.times = append(p.times, moment{e.Time, e.Position})
 }
 
 // remember keeps the outcome of an entry that has a key, for those who send it again.
@@ -252,7 +322,7 @@ func (p *Projection) remember(e *Entry, o *Outcome) error {
 
 // Remembered returns the outcome of an entry that has a key. What it has returned as rows is not kept.
 func (p *Projection) Remembered(at wire.Position) (o *Outcome, err error) {
-	c, _, err := p.reader(false)
+	c, err := p.reader(false)
 	if err != nil {
 		return nil, err
 	}
@@ -270,25 +340,33 @@ func (p *Projection) Remembered(at wire.Position) (o *Outcome, err error) {
 }
 
 // attempt runs an entry's statement.
-func (p *Projection) attempt(e *Entry) *Outcome {
-	s, refused := Parse(e.SQL)
-	if refused == nil && !s.Writes {
-		refused = wire.Errorf(wire.QueryExecutionError, "the statement writes nothing")
-	}
-	if refused != nil {
-		return &Outcome{Err: refused}
-	}
+func (p *Projection) attempt(s *Statement, e *Entry) *Outcome {
 	if t := p.things[wire.Fold(s.alters)]; t != nil && t.kind == "table" {
 		if err := p.writer.end(t); err != nil {
 			return &Outcome{Err: p.writer.fault(err, "")}
 		}
 	}
-	o := p.run(&s, e)
+	o := p.run(s, e)
 	if o.Err == nil && p.writer.defines() {
-		o.Err = p.redefine(&s)
+		o.Err = p.redefine(s)
 		p.writer.forget()
 	}
 	return o
+}
+
+// parse is Parse for statements that write. It is not done again for the statement before.
+func (p *Projection) parse(text string) (*Statement, *wire.Error) {
+	if p.parsed == nil || p.parsedText != text {
+		s, refused := Parse(text)
+		if refused == nil && !s.Writes {
+			refused = wire.Errorf(wire.QueryExecutionError, "the statement writes nothing")
+		}
+		if refused != nil {
+			return nil, refused
+		}
+		p.parsed, p.parsedText = &s, text
+	}
+	return p.parsed, nil
 }
 
 func (p *Projection) run(s *Statement, e *Entry) *Outcome {
@@ -306,6 +384,8 @@ func (p *Projection) run(s *Statement, e *Entry) *Outcome {
 
 // redefine notes what a statement has made, altered or dropped.
 func (p *Projection) redefine(s *Statement) *wire.Error {
+	p.things = maps.Clone(p.things)
+	p.defined++
 	found := map[string]*thing{}
 	var list []*thing
 	err := p.writer.each(`SELECT name, type, tbl_name, sql FROM main.sqlite_schema WHERE type <> 'trigger' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '$%' ORDER BY rowid`, func(r *sqlite3.Stmt) {
@@ -374,21 +454,29 @@ func (p *Projection) Names() (list []string) {
 
 // sum computes the digest of an outcome.
 func (o *Outcome) sum() {
-	h := sha256.New()
-	text := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) }
-	if o.Err != nil {
-		fmt.Fprintf(h, "error %d", o.Err.Code)
+	var b []byte
+	text := func(s string) {
+		b = append(strconv.AppendInt(b, int64(len(s)), 10), ':')
+		b = append(b, s...)
 	}
-	fmt.Fprintf(h, "%d %d %d ", o.Affected, len(o.Columns), len(o.Rows))
+	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ' ') }
+	if o.Err != nil {
+		b = strconv.AppendUint(append(b, "error "...), uint64(o.Err.Code), 10)
+	}
+	b = append(strconv.AppendUint(b, o.Affected, 10), ' ')
+	number(int64(len(o.Columns)))
+	number(int64(len(o.Rows)))
 	for _, name := range o.Columns {
 		text(name)
 	}
 	for _, row := range o.Rows {
 		for _, v := range row {
-			fmt.Fprintf(h, "%d %d %x ", v.Kind, v.Int, v.Float)
+			number(int64(v.Kind))
+			number(v.Int)
+			b = append(strconv.AppendFloat(b, v.Float, 'x', -1, 64), ' ')
 			text(v.Text)
 			text(string(v.Bytes))
 		}
 	}
-	h.Sum(o.Digest[:0])
+	o.Digest = sha256.Sum256(b)
 }

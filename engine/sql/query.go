@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"sort"
 	"sync/atomic"
 
@@ -39,7 +40,7 @@ type Result struct {
 
 // Query answers a question whole, or says why not.
 func (p *Projection) Query(q *Question) (*Result, *wire.Error) {
-	cur, e := p.Ask(q)
+	cur, e := p.ask(q)
 	if e != nil {
 		return nil, e
 	}
@@ -56,7 +57,7 @@ func (p *Projection) Query(q *Question) (*Result, *wire.Error) {
 func (c *conn) query(text string, params []wire.Value, b budget, most int) (*Result, *wire.Error) {
 	var run running
 	e := c.start(&run, text, params, b)
-	r := &Result{Columns: run.names()}
+	r := &Result{Columns: run.names}
 	if e == nil {
 		r, e = c.whole(&run, most)
 	}
@@ -73,42 +74,79 @@ func (c *conn) whole(run *running, most int) (*Result, *wire.Error) {
 		e = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
 	}
 	if e != nil {
-		return &Result{Columns: run.names()}, e
+		return &Result{Columns: run.names}, e
 	}
-	return &Result{Columns: run.names(), Rows: rows, Size: size}, nil
+	return &Result{Columns: run.names, Rows: rows, Size: size}, nil
 }
 
-// reader returns a connection with a transaction that sees the tables as they are, and as of which position that is. A fresh
-// one was used for nothing before.
-func (p *Projection) reader(fresh bool) (c *conn, _ wire.Position, err error) {
+// reader returns a connection with a transaction that sees the tables as they are. A fresh one was used for nothing before.
+func (p *Projection) reader(fresh bool) (c *conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.idle); n > 0 && !fresh {
 		c, p.idle = p.idle[n-1], p.idle[:n-1]
 	} else if c, err = connect(p.name, false); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	if err = c.exec(`BEGIN; SELECT 1 FROM "$schema" LIMIT 1`); err != nil { // the snapshot is taken by the first read
+	if err = c.look(p.position, p.schema); err != nil {
 		c.close()
-		return nil, 0, err
+		return nil, err
 	}
-	return c, p.position, nil
+	return c, nil
 }
 
-// giveBack ends a connection's transaction and keeps it for the next query.
-func (p *Projection) giveBack(c *conn) {
-	if c.broken {
-		c.close()
-		return
+// look has a connection see the tables as they are. What it sees already it goes on seeing: a transaction that has ended
+// nothing is not begun again.
+func (c *conn) look(position wire.Position, schema uint64) error {
+	if c.reading && c.seen == position {
+		return nil
 	}
-	err := c.exec("ROLLBACK")
+	if err := c.lookAway(); err != nil {
+		return err
+	}
+	if c.schema != schema {
+		c.forget()
+	}
+	c.reading, c.seen, c.schema = true, position, schema
+	if err := c.do(begin); err != nil {
+		return err
+	}
+	return c.do(firstRead)
+}
+
+// lookAway ends a connection's transaction, and with it what keeps former pages of the tables in memory.
+func (c *conn) lookAway() error {
+	if !c.reading {
+		return nil
+	}
+	c.reading = false
+	return c.do(rollback)
+}
+
+// giveBack keeps a connection for the next query.
+func (p *Projection) giveBack(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil || p.closed {
+	var err error
+	if c.seen != p.position && !c.broken {
+		err = c.lookAway()
+	}
+	if c.broken || err != nil || p.closed {
 		c.close()
 		return
 	}
 	p.idle = append(p.idle, c)
+}
+
+// overtaken has the connections that wait for queries see nothing, since the tables are others now.
+func (p *Projection) overtaken() {
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		err := c.lookAway()
+		if err != nil {
+			c.close()
+		}
+		return err != nil
+	})
 }
 
 // before returns the position of the last entry that was committed at or before a time.

@@ -26,6 +26,7 @@ type Statement struct {
 	Time     wire.Option[wire.Time]
 
 	alters string // the table that it alters or drops
+	whole  bool   // SQLite undoes it by itself where it fails
 }
 
 // Parse looks at the text of one statement. It fails with QueryParseError, or with QueryExecutionError where there is such a
@@ -55,7 +56,11 @@ func Parse(text string) (Statement, *wire.Error) {
 		name, _ := t.name()
 		return hasPrefixFold(name, "random")
 	})
-	return s, s.classify(tokens)
+	refused := s.classify(tokens)
+	s.whole = s.Makes == "" && s.alters == "" && slices.Contains(verbs, s.Verb) && !slices.ContainsFunc(tokens, func(t token) bool {
+		return t.is("FAIL") || t.is("RETURNING") // ON CONFLICT FAIL; a result may turn out to be too large
+	})
+	return s, refused
 }
 
 // classify finds out what kind of statement it is.

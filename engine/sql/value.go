@@ -11,50 +11,45 @@ import (
 )
 
 // bind gives a statement its parameters. $1 and ?1 are numbers; a bare ? is the next one.
-func bind(s *sqlite3.Stmt, params []wire.Value) *wire.Error {
-	numbers, e := parameters(s)
-	if e != nil {
-		return e
+func (s *prepared) bind(params []wire.Value) *wire.Error {
+	switch {
+	case s.misfit != nil:
+		return s.misfit
+	case s.count != len(params):
+		return wire.Errorf(wire.QueryExecutionError, "the statement has %d parameters, and %d are given", s.count, len(params))
 	}
-	most := 0
-	for _, n := range numbers {
-		most = max(most, n)
-	}
-	if most != len(params) {
-		return wire.Errorf(wire.QueryExecutionError, "the statement has %d parameters, and %d are given", most, len(params))
-	}
-	for i, n := range numbers {
-		if err := bindValue(s, i+1, params[n-1]); err != nil {
+	for i, n := range s.numbers {
+		if err := bindValue(s.Stmt, i+1, params[n-1]); err != nil {
 			return wire.Errorf(wire.QueryExecutionError, "parameter %d: %v", n, err)
 		}
 	}
 	return nil
 }
 
-// parameters returns which parameter stands at each place of a statement.
-func parameters(s *sqlite3.Stmt) ([]int, *wire.Error) {
-	list := make([]int, s.BindCount())
-	bare := false
-	for i := range list {
+// parameters finds out which parameter stands at each place.
+func (s *prepared) parameters() {
+	s.numbers = make([]int, s.BindCount())
+	bare, named := false, ""
+	for i := range s.numbers {
 		name := s.BindName(i + 1)
 		if name == "" { // ?, or a number that none of the others reaches
-			list[i], bare = i+1, true
+			s.numbers[i], bare = i+1, true
+			s.count = max(s.count, i+1)
 			continue
 		}
 		n, err := strconv.Atoi(name[1:])
 		if strings.HasPrefix(name, ":") || strings.HasPrefix(name, "@") || err != nil || n < 1 {
-			return nil, wire.Errorf(wire.QueryExecutionError, "parameter %s: parameters have numbers here; write $1, $2 and so on", name)
+			s.misfit = wire.Errorf(wire.QueryExecutionError, "parameter %s: parameters have numbers here; write $1, $2 and so on", name)
+			return
 		}
-		list[i] = n
-	}
-	if bare && len(list) > 0 {
-		for i := range list {
-			if s.BindName(i+1) != "" && !strings.HasPrefix(s.BindName(i+1), "?") {
-				return nil, wire.Errorf(wire.QueryExecutionError, "parameters are written as ? and as %s; use one of them", s.BindName(i+1))
-			}
+		if named == "" && !strings.HasPrefix(name, "?") {
+			named = name
 		}
+		s.numbers[i], s.count = n, max(s.count, n)
 	}
-	return list, nil
+	if bare && named != "" {
+		s.misfit = wire.Errorf(wire.QueryExecutionError, "parameters are written as ? and as %s; use one of them", named)
+	}
 }
 
 func bindValue(s *sqlite3.Stmt, i int, v wire.Value) error {
@@ -76,22 +71,17 @@ func bindValue(s *sqlite3.Stmt, i int, v wire.Value) error {
 
 // column says what the values of a result's column are.
 type column struct {
-	name      string
 	boolean   bool // integers 0 and 1 are booleans
 	timestamp bool // integers are times
 }
 
-func columnsOf(s *sqlite3.Stmt) []column {
-	list := make([]column, s.ColumnCount())
-	for i := range list {
+func columnsOf(s *sqlite3.Stmt) (list []column, names []string) {
+	for i := range s.ColumnCount() {
 		declared := strings.ToUpper(s.ColumnDeclType(i))
-		list[i] = column{
-			name:      strings.ToValidUTF8(s.ColumnName(i), "\uFFFD"),
-			boolean:   strings.HasPrefix(declared, "BOOL"),
-			timestamp: strings.HasPrefix(declared, "TIMESTAMP"),
-		}
+		names = append(names, strings.ToValidUTF8(s.ColumnName(i), "\uFFFD"))
+		list = append(list, column{boolean: strings.HasPrefix(declared, "BOOL"), timestamp: strings.HasPrefix(declared, "TIMESTAMP")})
 	}
-	return list
+	return list, names
 }
 
 // value returns what stands in a column of the present row. Texts that are not UTF-8 are bytes: a text on the wire is.
