@@ -53,6 +53,8 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 		return &SetHold{Stream: StreamID(d.u64()), Name: d.str(), Reason: d.str()}
 	case OpReleaseHold:
 		return &ReleaseHold{Stream: StreamID(d.u64()), Name: d.str()}
+	case OpBatchQuery:
+		return d.batchQuery(f)
 	case OpSubscribe:
 		return d.subscribe()
 	case OpUnsubscribe:

@@ -44,6 +44,8 @@ func (d *decoder) responseBody(variant uint32, f Features) ResponseBody {
 		return &SetHoldReply{Position: Position(d.u64())}
 	case OpReleaseHold:
 		return &ReleaseHoldReply{Position: Position(d.u64())}
+	case OpBatchQuery:
+		return d.batchQueryReply(f)
 	case OpSubscribe:
 		return &SubscribeReply{Subscription: SubscriptionID(d.u64())}
 	case OpUnsubscribe:

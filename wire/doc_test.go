@@ -53,6 +53,7 @@ func TestSpecificationMatches(t *testing.T) {
 	says(fmt.Sprintf("1 to %s characters", grouped(wire.MaxName)))
 	says(fmt.Sprintf("more than %s means", grouped(wire.MaxListPage)))
 	says(fmt.Sprintf("at most %s parameters", grouped(wire.MaxParams)))
+	says(fmt.Sprintf("1 to %s statements; at most %s parameters", grouped(wire.MaxBatchQueries), grouped(wire.MaxBatchParams)))
 	says(fmt.Sprintf("at most %s bytes |", grouped(wire.MaxReason)))
 	says(fmt.Sprintf("at most %d holds", wire.MaxHolds))
 	says(fmt.Sprintf("`0x%x`", wire.Magic))

@@ -57,6 +57,8 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 		return appendBytes(appendBytes(appendNumber(dst, m.Stream), m.Name), m.Reason)
 	case *ReleaseHold:
 		return appendBytes(appendNumber(dst, m.Stream), m.Name)
+	case *BatchQuery:
+		return appendBatchQuery(dst, m, f)
 	case *Subscribe:
 		return appendSubscribe(dst, m)
 	case *Unsubscribe:

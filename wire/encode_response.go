@@ -64,6 +64,8 @@ func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
 		return appendNumber(appendReplyTo(dst, OpSetHold), m.Position)
 	case *ReleaseHoldReply:
 		return appendNumber(appendReplyTo(dst, OpReleaseHold), m.Position)
+	case *BatchQueryReply:
+		return appendBatchQueryReply(dst, m, f)
 	case *SubscribeReply:
 		return appendNumber(appendReplyTo(dst, OpSubscribe), m.Subscription)
 	case *UnsubscribeReply:
@@ -96,19 +98,22 @@ func appendReplyTo(dst []byte, op Op) []byte { return appendU32(dst, uint32(op)+
 
 // appendError says whether the failure itself is worth a retry, even where the code is mapped to one that differs.
 func appendError(dst []byte, m *Error, f Features) []byte {
-	code := m.Code
-	if !f.ExtendedErrors && code != OffsetMismatch {
-		code = code.V1()
-	}
-	dst = appendU32(dst, errorVariant)
-	dst = appendU32(dst, uint32(code))
-	dst = appendBytes(dst, m.Message)
+	dst = appendFailure(appendU32(dst, errorVariant), m, f)
 	retryable := m.Code.Retryable()
 	if !m.CurrentOffset.Set && !retryable {
 		return dst
 	}
 	dst = appendOptNumber(dst, m.CurrentOffset)
 	return appendBool(dst, retryable)
+}
+
+// appendFailure appends the code and the message of an error.
+func appendFailure(dst []byte, m *Error, f Features) []byte {
+	code := m.Code
+	if !f.ExtendedErrors && code != OffsetMismatch {
+		code = code.V1()
+	}
+	return appendBytes(appendU32(dst, uint32(code)), m.Message)
 }
 
 func appendAppendEventsReply(dst []byte, m *AppendEventsReply) []byte {

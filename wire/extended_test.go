@@ -9,6 +9,8 @@ var (
 
 	testKey = Key{0: 1, 15: 0xff}
 
+	testBatch = []BatchedQuery{{SQL: "INSERT INTO t VALUES ($1)", Params: []Value{{Kind: BigInt, Int: 1}}}, {SQL: "SELECT 1"}}
+
 	testHash = []byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f" +
 		"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f")
 
@@ -77,6 +79,13 @@ var vectorsExtended = []struct {
 	{`REQ SetHold id16 t42 stream42 "case-17" reason "Smith v. Jones"`,
 		request(16, &SetHold{Stream: 42, Name: "case-17", Reason: "Smith v. Jones"})},
 	{`REQ ReleaseHold id17 t42 stream42 "case-17"`, request(17, &ReleaseHold{Stream: 42, Name: "case-17"})},
+	{`REQ BatchQuery id21 t42 "INSERT INTO t VALUES ($1)" [BigInt(1)], "SELECT 1" [] stop false`,
+		request(21, &BatchQuery{Queries: testBatch})},
+	{`REQ BatchQuery id21 t42 "SELECT 1" [] stop true`,
+		request(21, &BatchQuery{Queries: testBatch[1:], StopOnError: true})},
+	{`REQ BatchQuery id21 t42 "INSERT INTO t VALUES ($1)" [BigInt(1)], "SELECT 1" [] stop false atomic true key Some(01..ff)`,
+		request(21, &BatchQuery{Queries: testBatch, Atomic: true, IdempotencyKey: Some(testKey)})},
+	{`REQ BatchQuery id21 t42 no queries stop false atomic true key None`, request(21, &BatchQuery{Atomic: true})},
 	{`REQ VerifyAudit id18 t42`, request(18, &VerifyAudit{})},
 	{`REQ Clock id19 t42`, request(19, &Clock{})},
 	{`REQ ConfirmClock id20 t42 wall 1700000000000000000`, request(20, &ConfirmClock{Wall: 1700000000000000000})},
@@ -120,6 +129,11 @@ var vectorsExtended = []struct {
 	{`RSP SetRetention id15 position 15`, response(15, &SetRetentionReply{Position: 15})},
 	{`RSP SetHold id16 position 16`, response(16, &SetHoldReply{Position: 16})},
 	{`RSP ReleaseHold id17 position 17`, response(17, &ReleaseHoldReply{Position: 17})},
+	{`RSP BatchQuery id21 [Ok cols[x] rows[[BigInt 1]], Err OffsetMismatch "x", Ok cols[] rows[]]`,
+		response(21, &BatchQueryReply{Results: []BatchedResult{
+			{Columns: []string{"x"}, Rows: [][]Value{{{Kind: BigInt, Int: 1}}}}, {Err: &Error{Code: OffsetMismatch, Message: "x"}}, {}}})},
+	{`RSP BatchQuery id21 [Err ConstraintViolation "x"] position 12 extended`,
+		response(21, &BatchQueryReply{Results: []BatchedResult{{Err: &Error{Code: ConstraintViolation, Message: "x"}}}, Position: 12}).with(extended)},
 	{`RSP VerifyAudit id18 3 events hash 00..1f break None ""`, response(18, &VerifyAuditReply{Events: 3, Hash: testHash})},
 	{`RSP VerifyAudit id18 3 events hash 00..1f break Some(1) "x"`,
 		response(18, &VerifyAuditReply{Events: 3, Hash: testHash, Break: Some(Offset(1)), Message: "x"})},

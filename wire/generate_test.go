@@ -135,6 +135,10 @@ func drawRequest(f Features) choice[*Request] {
 		func(t *rapid.T) RequestBody { return &SetHold{drawNumber[StreamID](t), drawString(t), drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ReleaseHold{drawNumber[StreamID](t), drawString(t)} },
 		func(t *rapid.T) RequestBody {
+			query := func(t *rapid.T) BatchedQuery { return BatchedQuery{drawString(t), list(t, value)} }
+			return &BatchQuery{list(t, query), drawBool(t), drawBool(t), maybe(t, drawKey)}
+		},
+		func(t *rapid.T) RequestBody {
 			return &Subscribe{drawNumber[StreamID](t), drawNumber[Offset](t), maybe(t, drawString),
 				maybe(t, drawNumber[Time]), drawNumber[uint64](t), drawNumber[uint64](t)}
 		},
@@ -264,6 +268,17 @@ func drawTenant(t *rapid.T) TenantDescription {
 		drawNumber[Position](t)}
 }
 
+func drawBatchedResult(f Features) choice[BatchedResult] {
+	row := func(t *rapid.T) []Value { return list(t, drawValue(f)) }
+	return func(t *rapid.T) BatchedResult {
+		if drawBool(t) {
+			e := drawError(f)(t).(*Error)
+			return BatchedResult{Err: &Error{Code: e.Code, Message: e.Message}}
+		}
+		return BatchedResult{Columns: list(t, drawString), Rows: list(t, row)}
+	}
+}
+
 func drawResponse(f Features) choice[*Response] {
 	row := func(t *rapid.T) []Value { return list(t, drawValue(f)) }
 	body := []choice[ResponseBody]{
@@ -296,6 +311,9 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody { return &SetRetentionReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody { return &SetHoldReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody { return &ReleaseHoldReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody {
+			return &BatchQueryReply{Results: list(t, drawBatchedResult(f)), Position: drawNumber[Position](t)}
+		},
 		func(t *rapid.T) ResponseBody { return &SubscribeReply{drawNumber[SubscriptionID](t)} },
 		func(t *rapid.T) ResponseBody { return &UnsubscribeReply{drawNumber[Offset](t)} },
 		func(t *rapid.T) ResponseBody { return &CreditReply{drawNumber[uint64](t), drawNumber[int64](t)} },

@@ -78,6 +78,7 @@ func malformed(version uint16) []jsonMalformed {
 	d.zstd()
 	d.requests()
 	d.responses()
+	d.batches()
 	if version >= 3 {
 		d.subscriptions()
 		d.pushes()
@@ -200,6 +201,36 @@ func (d *damage) requests() {
 	d.decoded("StreamInfo with a name longer than the payload", rawRequest(0, OpStreamInfo, u64(0), u64(2), []byte("a")))
 	d.decoded("AppendEvents that announces 2^64-1 events", rawRequest(0, OpAppendEvents, u64(42), u64(1<<64-1)))
 	d.decoded("Query with a parameter of kind 7", rawRequest(0, OpQuery, text("SELECT ?"), u64(1), []byte{7, 0, 0, 0}))
+}
+
+// batches are broken requests and responses of BatchQuery.
+func (d *damage) batches() {
+	one := [][]byte{u64(1), text("SELECT ?"), u64(1), {0, 0, 0, 0}, {1}, {1}, {1}, make([]byte, 16)}
+	whole := rawRequest(0, OpBatchQuery, one...)
+	at := 21 // the head of a request
+	for i, name := range []string{"count", "statement", "parameters' count", "parameter", "stop_on_error", "", "key's Option", "key"} {
+		if at += len(one[i]); name != "" && name != "key's Option" {
+			d.decoded("BatchQuery ends inside the "+name, whole[:at-1])
+		}
+	}
+	d.decoded("BatchQuery ends inside the key's Option", whole[:at-16])
+	d.decoded("BatchQuery without stop_on_error", rawRequest(0, OpBatchQuery, u64(0)))
+	d.decoded("BatchQuery with stop_on_error 2", rawRequest(0, OpBatchQuery, u64(0), []byte{2}))
+	d.decoded("BatchQuery with atomic 2", rawRequest(0, OpBatchQuery, u64(0), []byte{0, 2}))
+	d.decoded("BatchQuery with key Option 2", rawRequest(0, OpBatchQuery, u64(0), []byte{0, 0, 2}))
+	d.decoded("BatchQuery that announces 2^64-1 statements", rawRequest(0, OpBatchQuery, u64(1<<64-1), text("SELECT 1")))
+	d.decoded("BatchQuery that announces 2^64-1 parameters", rawRequest(0, OpBatchQuery, u64(1), text("SELECT 1"), u64(1<<64-1)))
+	d.decoded("BatchQuery with a statement that is not UTF-8", rawRequest(0, OpBatchQuery, u64(1), text("\xff"), u64(0), []byte{0}))
+	d.decoded("BatchQuery with a parameter of kind 7", rawRequest(0, OpBatchQuery, u64(1), text("SELECT ?"), u64(1), []byte{7, 0, 0, 0, 0}))
+
+	ok := [][]byte{{0, 0, 0, 0}, u64(1), text("x"), u64(1), u64(1), {0, 0, 0, 0}}
+	reply := d.response(uint32(OpBatchQuery)+1, append([][]byte{u64(1)}, ok...)...)
+	d.sent("server: BatchQuery ends inside the rows", cut(reply, 1))
+	d.sent("server: BatchQuery ends inside the position", append(append([]byte{}, reply...), 1, 2, 3))
+	d.sent("server: BatchQuery with a Result of variant 2", d.response(uint32(OpBatchQuery)+1, u64(1), []byte{2, 0, 0, 0}, u64(0), u64(0)))
+	d.sent("server: BatchQuery with fewer results than it says", d.response(uint32(OpBatchQuery)+1, u64(2), []byte{1, 0, 0, 0, 5, 0, 0, 0}, text("x")))
+	d.sent("server: BatchQuery that announces 2^64-1 results", d.response(uint32(OpBatchQuery)+1, u64(1<<64-1), make([]byte, 64)))
+	d.sent("server: BatchQuery with a message that is not UTF-8", d.response(uint32(OpBatchQuery)+1, u64(1), []byte{1, 0, 0, 0, 5, 0, 0, 0}, text("\xff")))
 }
 
 // response makes the payload of a response with the id 77, in the shape of the version.

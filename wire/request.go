@@ -21,6 +21,7 @@ const (
 	OpSetRetention   Op = 11
 	OpSetHold        Op = 12
 	OpReleaseHold    Op = 13
+	OpBatchQuery     Op = 14
 	OpSubscribe      Op = 19
 	OpUnsubscribe    Op = 20
 	OpCredit         Op = 21
@@ -76,6 +77,8 @@ func (o Op) String() string {
 		return "SetHold"
 	case OpReleaseHold:
 		return "ReleaseHold"
+	case OpBatchQuery:
+		return "BatchQuery"
 	case OpSubscribe:
 		return "Subscribe"
 	case OpUnsubscribe:

@@ -431,8 +431,8 @@ func (j jsonVector) check(t *testing.T, v vector) {
 
 // tailed are the messages with tail fields.
 const tailed = "request Handshake,request CreateStream,request AppendEvents,request Query,request QueryAt," +
-	"request ReadEvents,request ListStreams,request Subscribe,request Ack,request Nack,response Error,response AppendEvents,response Query," +
-	"response QueryAt,response ReadEvents,response DeleteStream"
+	"request ReadEvents,request ListStreams,request BatchQuery,request Subscribe,request Ack,request Nack,response Error,response AppendEvents,response Query," +
+	"response QueryAt,response ReadEvents,response DeleteStream,response BatchQuery"
 
 // Every message of a version has a vector, and those with tail fields one without them and one with them.
 func TestVectorsCoverEveryMessage(t *testing.T) {
@@ -542,6 +542,17 @@ func plain(v reflect.Value) any {
 		m := plainStruct(v).(map[string]any)
 		delete(m, "size") // it does not travel
 		return m
+	case BatchQueryReply:
+		m := plainStruct(v).(map[string]any)
+		delete(m, "size")
+		return m
+	case BatchedResult:
+		if x.Err != nil {
+			return map[string]any{"Err": map[string]any{"code": x.Err.Code, "message": x.Err.Message}}
+		}
+		m := plainStruct(v).(map[string]any)
+		delete(m, "err")
+		return map[string]any{"Ok": m}
 	case DataClass:
 		return x.String()
 	case Placement:

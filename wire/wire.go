@@ -11,18 +11,20 @@
 // A client uses AppendRequest and a ClientSession. docs/PROTOCOL.md is the specification.
 package wire
 
-// Limits of the protocol. Decoding enforces MaxPayload, MaxVersion and MaxParams; the others are for whoever gives a request its
+// Limits of the protocol. Decoding enforces MaxPayload, MaxVersion, MaxParams and MaxBatchParams; the others are for whoever gives a request its
 // meaning, because passing them is answered and does not end the connection.
 const (
-	MaxVersion     = 3        // the highest protocol version spoken here
-	MaxPayload     = 16 << 20 // bytes in a frame after its header
-	MaxBatchEvents = 10_000   // events in one append
-	MaxBatchBytes  = 4 << 20  // event data in one append, in bytes
-	MaxListPage    = 1000     // elements in one page of a list
-	MaxName        = 256      // characters in the name of a stream, table or tenant
-	MaxParams      = 32_766   // parameters of one statement
-	MaxReason      = 1024     // bytes of the reason for a hold
-	MaxHolds       = 64       // legal holds on one stream
+	MaxVersion      = 3        // the highest protocol version spoken here
+	MaxPayload      = 16 << 20 // bytes in a frame after its header
+	MaxBatchEvents  = 10_000   // events in one append
+	MaxBatchBytes   = 4 << 20  // event data in one append, in bytes
+	MaxListPage     = 1000     // elements in one page of a list
+	MaxName         = 256      // characters in the name of a stream, table or tenant
+	MaxParams       = 32_766   // parameters of one statement
+	MaxBatchQueries = 1000     // statements of one BatchQuery
+	MaxBatchParams  = 131_064  // parameters of all of them
+	MaxReason       = 1024     // bytes of the reason for a hold
+	MaxHolds        = 64       // legal holds on one stream
 )
 
 // Capabilities that a client may list in its handshake.
