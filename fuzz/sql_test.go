@@ -25,6 +25,8 @@ func FuzzScript(f *testing.F) {
 // FuzzEntry: whatever passes for an entry of $sql encodes to an event that means the same.
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte(`{"position":7,"sql":"INSERT INTO t VALUES ($1, $2, $3)","params":[1,"a",{"double":"1.5"}],"makes":"t","key":"000102030405060708090a0b0c0d0e0f","limits":{"steps":5,"pages":6,"bytes":7}}`))
+	f.Add([]byte(`{"position":8,"makes":["t","v"],"batch":[{"sql":"CREATE TABLE t (a)","makes":"t"},{"sql":"INSERT INTO t VALUES ($1)","params":[7]},{"sql":"CREATE VIEW v AS SELECT * FROM t","makes":"v"}],"limits":{"steps":5,"pages":6,"bytes":7}}`))
+	f.Add([]byte(`{"makes":[],"batch":[{"sql":"DELETE FROM t"}],"seed":"000102030405060708090a0b0c0d0e0f"}`))
 	f.Add([]byte(`{"params":[null,true,{"timestamp":1},{"bytes":"AP8="}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := sql.Decode(data, 9)

@@ -34,12 +34,17 @@ func (p *Projection) ask(q *Question) (cur Cursor, e *wire.Error) {
 	if cur, e = p.snapshot(q); e != nil {
 		return cur, e
 	}
-	c := cur.c
-	c.own, c.verb, c.denied, c.missing, c.seed, c.random = false, "SELECT", "", "", q.Seed, nil
-	if e = c.start(&cur.run, q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop}); e != nil {
+	if e = cur.begin(q); e != nil {
 		cur.Close()
 	}
 	return cur, e
+}
+
+// begin runs the query up to its first row.
+func (cur *Cursor) begin(q *Question) *wire.Error {
+	c := cur.c
+	c.own, c.verb, c.denied, c.missing, c.seed, c.random = false, "SELECT", "", "", q.Seed, nil
+	return c.start(&cur.run, q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop})
 }
 
 // snapshot returns a cursor with a transaction that sees the tables as the question wants them.

@@ -18,12 +18,44 @@ import (
 // but for the time: that is the event's.
 type entryText struct {
 	Position wire.Position `json:"position"`
-	SQL      string        `json:"sql"`
+	SQL      *string       `json:"sql,omitempty"`
 	Params   []paramText   `json:"params,omitempty"`
-	Makes    string        `json:"makes,omitempty"`
+	Makes    *makesText    `json:"makes,omitempty"`
+	Batch    []batchedText `json:"batch,omitempty"`
 	Key      string        `json:"key,omitempty"`
 	Seed     string        `json:"seed,omitempty"`
 	Limits   Limits        `json:"limits"`
+}
+
+// batchedText is one of several statements of an entry.
+type batchedText struct {
+	SQL    string      `json:"sql"`
+	Params []paramText `json:"params,omitempty"`
+	Makes  string      `json:"makes,omitempty"`
+}
+
+// makesText is what an entry may make: a name, or a list of them where it has several statements. A program that knows of
+// single statements alone cannot read the list, and so does not take a batch for a statement of its own.
+type makesText struct {
+	name  string
+	names []string // not nil where it is a list
+}
+
+// MarshalJSON implements json.Marshaler.
+func (m *makesText) MarshalJSON() ([]byte, error) {
+	if m.names != nil {
+		return json.Marshal(m.names)
+	}
+	return json.Marshal(m.name)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *makesText) UnmarshalJSON(text []byte) error {
+	if text[0] == '[' {
+		m.names = []string{}
+		return json.Unmarshal(text, &m.names)
+	}
+	return json.Unmarshal(text, &m.name)
 }
 
 // paramText is a parameter in JSON: null, an integer, a text, true or false; or an object that names its kind.
@@ -98,9 +130,17 @@ func (p *paramText) unmarshalNamed(text []byte) (err error) {
 
 // Encode returns an entry as an event's data.
 func (e *Entry) Encode() []byte {
-	t := entryText{Position: e.Position, SQL: e.SQL, Makes: e.Makes, Limits: e.Limits}
-	for _, v := range e.Params {
-		t.Params = append(t.Params, paramText{v})
+	t := entryText{Position: e.Position, Limits: e.Limits}
+	if len(e.Batch) > 0 {
+		t.Makes = &makesText{names: append([]string{}, e.Names()...)}
+	} else {
+		t.SQL, t.Params = &e.SQL, paramTexts(e.Params)
+		if e.Makes != "" {
+			t.Makes = &makesText{name: e.Makes}
+		}
+	}
+	for _, b := range e.Batch {
+		t.Batch = append(t.Batch, batchedText{b.SQL, paramTexts(b.Params), b.Makes})
 	}
 	if e.Key.Set {
 		t.Key = hex.EncodeToString(e.Key.Value[:])
@@ -117,15 +157,38 @@ func (e *Entry) Encode() []byte {
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
+func paramTexts(params []wire.Value) (list []paramText) {
+	for _, v := range params {
+		list = append(list, paramText{v})
+	}
+	return list
+}
+
+func paramsOf(list []paramText) (params []wire.Value) {
+	for _, v := range list {
+		params = append(params, v.Value)
+	}
+	return params
+}
+
 // Decode returns the entry that Encode has made an event's data of; at is when it was committed.
 func Decode(data []byte, at wire.Time) (*Entry, error) {
 	var t entryText
 	if err := json.Unmarshal(data, &t); err != nil {
 		return nil, fmt.Errorf("decode an entry: %w", err)
 	}
-	e := &Entry{Position: t.Position, Time: at, SQL: t.SQL, Makes: t.Makes, Limits: t.Limits}
-	for _, v := range t.Params {
-		e.Params = append(e.Params, v.Value)
+	e := &Entry{Position: t.Position, Time: at, Params: paramsOf(t.Params), Limits: t.Limits}
+	if t.SQL != nil {
+		e.SQL = *t.SQL
+	}
+	if t.Makes != nil {
+		e.Makes = t.Makes.name
+	}
+	for _, b := range t.Batch {
+		e.Batch = append(e.Batch, Batched{b.SQL, paramsOf(b.Params), b.Makes})
+	}
+	if batch := t.Makes != nil && t.Makes.names != nil; batch != (len(e.Batch) > 0) || batch && (t.SQL != nil || t.Params != nil) {
+		return nil, errors.New("decode an entry: it has neither one statement nor several")
 	}
 	if t.Seed != "" && !decodeHex(e.Seed[:], t.Seed) {
 		return nil, fmt.Errorf("decode an entry: its seed is %q", t.Seed)
@@ -149,9 +212,18 @@ func decodeHex(dst []byte, digits string) bool {
 // SHA-256 cut to 16 bytes.
 func (e *Entry) Content() (c [16]byte) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s", len(e.SQL), e.SQL)
-	for _, v := range e.Params {
-		fmt.Fprintf(h, "%d %d %x %d:%s%d:%s", v.Kind, v.Int, math.Float64bits(v.Float), len(v.Text), v.Text, len(v.Bytes), v.Bytes)
+	statement := func(text string, params []wire.Value) {
+		fmt.Fprintf(h, "%d:%s", len(text), text)
+		for _, v := range params {
+			fmt.Fprintf(h, "%d %d %x %d:%s%d:%s", v.Kind, v.Int, math.Float64bits(v.Float), len(v.Text), v.Text, len(v.Bytes), v.Bytes)
+		}
+	}
+	if len(e.Batch) == 0 {
+		statement(e.SQL, e.Params)
+	}
+	for _, b := range e.Batch {
+		fmt.Fprintf(h, "batch %d ", len(b.Params))
+		statement(b.SQL, b.Params)
 	}
 	copy(c[:], h.Sum(nil))
 	return c

@@ -87,9 +87,10 @@ func TestThePastIsWhatItWas(t *testing.T) {
 		n := rapid.IntRange(1, 30).Draw(t, "statements")
 		entries := make([]*sql.Entry, n)
 		for i := range entries {
-			number := func(name string, most int) string { return strconv.Itoa(rapid.IntRange(0, most).Draw(t, name)) }
-			text := rapid.SampledFrom(programs).Draw(t, "statement")
-			entries[i] = entry(i+1, strings.NewReplacer("%[1]d", number("table", 2), "%[2]d", number("other", 2), "%[3]d", number("a", 20), "%[4]d", number("b", 20), "%%", "%").Replace(text))
+			entries[i] = entry(i+1, statement(t))
+			if rapid.IntRange(0, 3).Draw(t, "alone") == 0 {
+				entries[i] = batch(i+1, statements(t, 2, 4))
+			}
 		}
 		outcomes, err := all.Apply(entries)
 		if err != nil {
@@ -116,6 +117,34 @@ func TestThePastIsWhatItWas(t *testing.T) {
 	if seen["carried out"]*4 < seen["statements"] {
 		t.Errorf("%v: too little was carried out", seen)
 	}
+}
+
+// statement draws a statement of a program.
+func statement(t *rapid.T) string {
+	number := func(name string, most int) string { return strconv.Itoa(rapid.IntRange(0, most).Draw(t, name)) }
+	text := rapid.SampledFrom(programs).Draw(t, "statement")
+	return strings.NewReplacer("%[1]d", number("table", 2), "%[2]d", number("other", 2), "%[3]d", number("a", 20), "%[4]d", number("b", 20), "%%", "%").Replace(text)
+}
+
+// statements draws several statements, some of which read.
+func statements(t *rapid.T, least, most int) (list []string) {
+	for range rapid.IntRange(least, most).Draw(t, "statements") {
+		if rapid.IntRange(0, 3).Draw(t, "reads") == 0 {
+			list = append(list, rapid.SampledFrom(questions()).Draw(t, "question"))
+		} else {
+			list = append(list, statement(t))
+		}
+	}
+	return list
+}
+
+// batch returns an entry with several statements.
+func batch(position int, texts []string) *sql.Entry {
+	e := entry(position, "")
+	for _, text := range texts {
+		e.Batch = append(e.Batch, sql.Batched{SQL: text})
+	}
+	return e
 }
 
 func compare(t *rapid.T, all, fresh *sql.Projection, text string, e *sql.Entry) {

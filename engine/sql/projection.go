@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -90,16 +89,17 @@ type Limits struct {
 	Bytes uint64 `json:"bytes"` // of what RETURNING gives
 }
 
-// Entry is a statement of the log that writes.
+// Entry is a statement of the log that writes, or several that are carried out together.
 type Entry struct {
 	Position wire.Position
 	Time     wire.Time // of its commit
 	SQL      string
 	Params   []wire.Value
 	Makes    string                // the table or view that it may make; see Statement
+	Batch    []Batched             // instead of the three before: statements that are carried out together, or not at all
 	Key      wire.Option[wire.Key] // its outcome is remembered
 	Seed     [SeedSize]byte        // of its random numbers
-	Limits   Limits
+	Limits   Limits                // of all statements together
 }
 
 // SeedSize is the length of the seed of a statement's random numbers, in bytes.
@@ -113,7 +113,10 @@ type Outcome struct {
 	Size     int // about what the rows take on the wire, in bytes; no less
 	Affected uint64
 	Err      *wire.Error // why it has changed nothing
-	Digest   [sha256.Size]byte
+	Parts    []*Outcome  // of an entry with several statements: of each of them, where it has failed too
+
+	failed int // which of several statements, where Err is set
+	Digest [sha256.Size]byte
 }
 
 // Apply carries out entries in the order of the log, each whole or not at all. Queries see them together. An error is the
@@ -137,7 +140,7 @@ func (p *Projection) apart(entries []*Entry) (outcomes []*Outcome, err error) {
 	for i := range entries {
 		list, lost, err := p.together(entries[i : i+1])
 		if lost != nil && err == nil {
-			list, err = p.failed(entries[i], lost)
+			list, err = p.failed(entries[i], entries[i].failure(lost))
 		}
 		if err != nil {
 			return nil, err
@@ -147,8 +150,9 @@ func (p *Projection) apart(entries []*Entry) (outcomes []*Outcome, err error) {
 	return outcomes, nil
 }
 
-// together applies entries in one transaction, unless it has to be given up: then lost says why, and none is applied.
-func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *wire.Error, err error) {
+// together applies entries in one transaction, unless it has to be given up: then lost is the outcome of the one
+// that has failed, and none is applied.
+func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outcome, err error) {
 	things, last := p.things, p.last
 	if err := p.writer.do(beginWriting); err != nil {
 		return nil, nil, err
@@ -172,14 +176,16 @@ func (p *Projection) giveUp() error {
 	case p.writer.broken:
 		return p.renew()
 	case p.writer.db.GetAutocommit():
+		p.writer.forget() // statements may be prepared for tables that are gone again
 		return nil
 	}
+	p.writer.forget()
 	return p.writer.do(rollback)
 }
 
 // failed has an entry that had its transaction given up leave nothing but that.
-func (p *Projection) failed(e *Entry, why *wire.Error) ([]*Outcome, error) {
-	o := &Outcome{Err: why}
+func (p *Projection) failed(e *Entry, lost *Outcome) ([]*Outcome, error) {
+	o := &Outcome{Err: lost.Err, Parts: lost.Parts, failed: lost.failed}
 	if err := p.writer.do(beginWriting); err != nil {
 		return nil, err
 	}
@@ -189,20 +195,23 @@ func (p *Projection) failed(e *Entry, why *wire.Error) ([]*Outcome, error) {
 	return []*Outcome{o}, p.commit([]*Entry{e})
 }
 
-// apply carries out one entry: whole, or not at all. Where the transaction cannot be gone on with, lost says why.
-func (p *Projection) apply(e *Entry) (o *Outcome, lost *wire.Error, err error) {
+// apply carries out one entry: whole, or not at all. Where the transaction cannot be gone on with, lost is what has come of it.
+func (p *Projection) apply(e *Entry) (o, lost *Outcome, err error) {
 	w := p.writer
 	w.position, w.now, w.seed, w.random = e.Position, e.Time, e.Seed, nil
 	if err := p.limit(e.Limits.Pages); err != nil {
 		return nil, nil, err
 	}
-	s, refused := p.parse(e.SQL)
-	if refused != nil {
-		o = &Outcome{Err: refused}
-		return o, nil, p.rememberFailed(e, o)
+	var s *Statement // of a batch none
+	if len(e.Batch) == 0 {
+		var refused *wire.Error
+		if s, refused = p.parseAlone(e.SQL); refused != nil {
+			o = &Outcome{Err: refused}
+			return o, nil, p.rememberFailed(e, o)
+		}
 	}
 	clean := true // a failure leaves nothing
-	if s.whole {
+	if s != nil && s.whole {
 		o, clean = p.carryOut(s, e)
 	} else if o, clean, err = p.saved(s, e); err != nil {
 		return nil, nil, err
@@ -211,8 +220,9 @@ func (p *Projection) apply(e *Entry) (o *Outcome, lost *wire.Error, err error) {
 	case o.Err == nil:
 		return o, nil, nil
 	case !clean:
-		return nil, o.Err, nil
+		return nil, o, nil
 	}
+	o = e.failure(o)
 	return o, nil, p.rememberFailed(e, o)
 }
 
@@ -229,15 +239,23 @@ func (p *Projection) saved(s *Statement, e *Entry) (o *Outcome, clean bool, err 
 		return o, false, nil
 	}
 	p.things, p.last = things, last
+	if s == nil {
+		w.forget() // statements may be prepared for tables that are gone again
+	}
 	return o, true, errors.Join(w.do(rollbackTo), w.do(release))
 }
 
-// carryOut runs an entry's statement and notes what has come of it. Clean says that a failure has left nothing. Where SQLite's
+// carryOut runs an entry's statement, or all of a batch, and notes what has come of it. Clean says that a failure has left nothing. Where SQLite's
 // library panics, the writer is broken.
 func (p *Projection) carryOut(s *Statement, e *Entry) (o *Outcome, clean bool) {
 	o = &Outcome{}
 	defer p.writer.panicked(&o.Err)
-	if *o = *p.attempt(s, e); o.Err != nil {
+	if s == nil {
+		*o = *p.attemptAll(e)
+	} else {
+		*o = *p.attempt(s, e)
+	}
+	if o.Err != nil {
 		return o, !p.writer.broken && !p.writer.db.GetAutocommit()
 	}
 	o.Err = p.complete(e, o)
@@ -265,14 +283,6 @@ func (c *conn) unresolved() *wire.Error {
 		return wire.Errorf(wire.ConstraintViolation, "FOREIGN KEY constraint failed")
 	}
 	return nil
-}
-
-// rememberFailed is remember for an entry that has changed nothing: that it has failed is told, however full the tables are.
-func (p *Projection) rememberFailed(e *Entry, o *Outcome) error {
-	if err := p.limit(math.MaxUint32 - 1); err != nil {
-		return err
-	}
-	return p.remember(e, o)
 }
 
 // renew opens another connection for writing in the place of one that is broken. What that had not committed is gone.
@@ -308,37 +318,6 @@ func (p *Projection) commit(entries []*Entry) error {
 	return nil
 }
 
-// remember keeps the outcome of an entry that has a key, for those who send it again.
-func (p *Projection) remember(e *Entry, o *Outcome) error {
-	if !e.Key.Set {
-		return nil
-	}
-	code, message := wire.Code(0), ""
-	if o.Err != nil {
-		code, message = o.Err.Code, o.Err.Message
-	}
-	return p.writer.exec(`INSERT INTO "$keyed" VALUES(%d, %d, %d, %s)`, e.Position, o.Affected, code, quoteText(message))
-}
-
-// Remembered returns the outcome of an entry that has a key. What it has returned as rows is not kept.
-func (p *Projection) Remembered(at wire.Position) (o *Outcome, err error) {
-	c, err := p.reader(false)
-	if err != nil {
-		return nil, err
-	}
-	defer p.giveBack(c)
-	err = c.each(fmt.Sprintf(`SELECT affected, code, message FROM "$keyed" WHERE position = %d`, at), func(r *sqlite3.Stmt) {
-		o = &Outcome{Affected: uint64(r.ColumnInt64(0))}
-		if code := wire.Code(r.ColumnInt(1)); code != 0 {
-			o.Err = &wire.Error{Code: code, Message: r.ColumnText(2)}
-		}
-	})
-	if err == nil && o == nil {
-		err = fmt.Errorf("the outcome of position %d is not known", at)
-	}
-	return o, err
-}
-
 // attempt runs an entry's statement.
 func (p *Projection) attempt(s *Statement, e *Entry) *Outcome {
 	if t := p.things[wire.Fold(s.alters)]; t != nil && t.kind == "table" {
@@ -354,13 +333,19 @@ func (p *Projection) attempt(s *Statement, e *Entry) *Outcome {
 	return o
 }
 
-// parse is Parse for statements that write. It is not done again for the statement before.
+// parseAlone is parse for a statement that is an entry by itself, and so must write.
+func (p *Projection) parseAlone(text string) (*Statement, *wire.Error) {
+	s, refused := p.parse(text)
+	if refused == nil && !s.Writes {
+		return nil, wire.Errorf(wire.QueryExecutionError, "the statement writes nothing")
+	}
+	return s, refused
+}
+
+// parse is Parse, which is not done again for the statement before.
 func (p *Projection) parse(text string) (*Statement, *wire.Error) {
 	if p.parsed == nil || p.parsedText != text {
 		s, refused := Parse(text)
-		if refused == nil && !s.Writes {
-			refused = wire.Errorf(wire.QueryExecutionError, "the statement writes nothing")
-		}
 		if refused != nil {
 			return nil, refused
 		}
@@ -462,6 +447,14 @@ func (o *Outcome) sum() {
 	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ' ') }
 	if o.Err != nil {
 		b = strconv.AppendUint(append(b, "error "...), uint64(o.Err.Code), 10)
+	}
+	for _, part := range o.Parts {
+		part.sum()
+		b = append(b, part.Digest[:]...)
+	}
+	if len(o.Parts) > 0 {
+		b = append(b, "failed "...)
+		number(int64(o.failed))
 	}
 	b = append(strconv.AppendUint(b, o.Affected, 10), ' ')
 	number(int64(len(o.Columns)))

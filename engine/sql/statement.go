@@ -87,7 +87,7 @@ func (s *Statement) classify(tokens []token) *wire.Error {
 	case "PRAGMA", "ATTACH", "DETACH", "VACUUM", "ANALYZE", "REINDEX":
 		return wire.Errorf(wire.QueryExecutionError, "%s is not available", s.Verb)
 	case "BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE":
-		return wire.Errorf(wire.QueryExecutionError, "%s is not available: every statement is a transaction of its own", s.Verb)
+		return wire.Errorf(wire.QueryExecutionError, "%s is not available: a statement is a transaction of its own, and an atomic batch makes one of several", s.Verb)
 	}
 	if !s.Writes {
 		return wire.Errorf(wire.QueryParseError, "near %s: syntax error", clip(tokens[0].text))
