@@ -26,6 +26,8 @@ type Request struct {
 	Seq  uint64 // the driver's own number for it, given back with the reply
 	From string // the peer's address, kept with administrative acts
 	Msg  *wire.Request
+
+	series *series // it is a statement of a batch, which takes the answer
 }
 
 // EndBatch closes a group of requests: what they decided is written now, or when the sync in flight is done.

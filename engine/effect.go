@@ -74,6 +74,9 @@ func Weight(m wire.Message) int {
 		if b, ok := m.Body.(*wire.QueryReply); ok {
 			return messageOverhead + b.Size
 		}
+		if b, ok := m.Body.(*wire.BatchQueryReply); ok {
+			return messageOverhead + b.Size
+		}
 	case *wire.Push:
 		if b, ok := m.Body.(*wire.SubscriptionEvents); ok {
 			return messageOverhead + b.Events.Size

@@ -42,6 +42,9 @@ type Machine struct {
 	applying      map[JobID]*tables   // waiting for their job
 	questions     map[JobID]*question // the same
 	asked         int                 // questions that wait or are under way
+	series        map[ConnID]*series  // batches under way whose statements are decided one by one
+	turns         []*series           // whose next statement can be decided; those that have ended may still be in it
+	released      []ConnID            // whose series have ended
 	stats         Stats
 	err           error // why it halted
 }
@@ -80,6 +83,7 @@ type Stats struct {
 	GroupParked      uint64 // events
 	SQLWrites        uint64 // statements that became entries
 	Queries          uint64 // statements that read
+	SQLBatches       uint64 // batches of both
 
 	Tenants    int
 	Streams    int
@@ -115,6 +119,19 @@ func (m *Machine) Step(now Instant, c Command, fx []Effect) []Effect {
 		return fx
 	}
 	m.advance(now)
+	fx = m.carry(c, fx)
+	if len(m.turns) == 0 || m.err != nil {
+		return fx
+	}
+	fx = m.takeTurns(fx)
+	if _, grouped := c.(*Request); grouped {
+		return fx
+	}
+	return m.endBatch(fx)
+}
+
+// carry carries out one command, but for what it leads to in batches of statements.
+func (m *Machine) carry(c Command, fx []Effect) []Effect {
 	switch c := c.(type) {
 	case *Request:
 		return m.request(c, fx)
@@ -169,6 +186,8 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.setHold(r, b, fx)
 	case *wire.ReleaseHold:
 		return m.releaseHold(r, b, fx)
+	case *wire.BatchQuery:
+		return m.batchQuery(r, b, fx)
 	case *wire.Subscribe:
 		return m.subscribe(r, b, fx)
 	case *wire.Unsubscribe:
@@ -226,7 +245,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -385,6 +404,6 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
 	return append([]string{
-		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql",
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql", "batch_query",
 	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}.Capabilities()...)
 }

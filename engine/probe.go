@@ -97,6 +97,10 @@ const (
 	ProbeDuplicateStatement // a statement's idempotency key was known
 	ProbePositionAhead      // a query was asked as of a position that there is not yet
 	ProbeOutcomesTold       // the log was told which tables there are
+	ProbeBatchStopped       // a batch of statements ended at one that had failed
+	ProbeBatchFailed        // an atomic one was refused before it became an entry
+	ProbeBatchRolledBack    // an atomic one failed as an entry
+	ProbeBatchLeft          // a connection went while a batch was under way
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -197,6 +201,10 @@ var probeNames = [ProbeCount]string{
 	ProbeDuplicateStatement:        "duplicate-statement",
 	ProbePositionAhead:             "position-ahead",
 	ProbeOutcomesTold:              "outcomes-told",
+	ProbeBatchStopped:              "batch-stopped",
+	ProbeBatchFailed:               "batch-failed",
+	ProbeBatchRolledBack:           "batch-rolled-back",
+	ProbeBatchLeft:                 "batch-left",
 }
 
 func (c *Config) hit(p Probe) {

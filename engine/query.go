@@ -77,7 +77,7 @@ func (m *Machine) execute(r *Request, b *wire.Query, s *sql.Statement, fx []Effe
 			return m.refuse(r, wire.InvalidRequest, 0, fx, "table name: %s", why)
 		}
 	}
-	e := &sql.Entry{Position: 1, SQL: s.Text, Params: b.Params, Makes: s.Makes, Key: b.IdempotencyKey, Limits: m.sqlLimits()}
+	e := &sql.Entry{Position: 1, SQL: s.Text, Params: b.Params, Makes: s.Makes, Key: b.IdempotencyKey, Limits: m.sqlLimits(r)}
 	if t != nil {
 		if t.health != sound {
 			return m.readOnly(r, t, fx)
@@ -86,7 +86,7 @@ func (m *Machine) execute(r *Request, b *wire.Query, s *sql.Statement, fx []Effe
 			return fx
 		}
 		if x := m.named(t, s.Makes); s.Makes != "" && x != nil {
-			return m.refuse(r, wire.TableAlreadyExists, x.lsn, fx, "stream %q exists with id %d; streams and tables share their names", x.name, x.id)
+			return m.reply(r, taken(x), x.lsn, fx)
 		}
 		e.Position = t.position + 1
 	}
@@ -139,7 +139,7 @@ func (m *Machine) logEntry(t *tenant, e *sql.Entry, event []byte) wire.Offset {
 		rec.Flags |= seg.FlagKey
 		body = append(body, e.Key.Value[:]...)
 	}
-	if e.Makes != "" {
+	if len(e.Names()) > 0 {
 		rec.Flags |= seg.FlagMakes
 	}
 	m.decide(&rec, wire.AppendEvent(body, rec.First, event, m.clock.now))
@@ -169,23 +169,49 @@ func (m *Machine) executedBefore(r *Request, t *tenant, e *sql.Entry, fx []Effec
 
 // ask has a query answered once everything that was decided before it is carried out.
 func (m *Machine) ask(r *Request, t *tenant, s *sql.Statement, params []wire.Value, at bool, fx []Effect) []Effect {
-	if s.Position.Set && s.Position.Value > t.position {
-		m.cfg.hit(ProbePositionAhead)
-		return m.refuse(r, wire.PositionAhead, t.lsn, fx, "position %d is ahead of the tenant's log, which ends at %d", s.Position.Value, t.position)
+	if e := m.ahead(t, s); e != nil {
+		return m.reply(r, e, t.lsn, fx)
 	}
-	if m.asked >= m.cfg.MaxQuestions {
-		return m.refuse(r, wire.RateLimited, m.state.lsn, fx, "%d queries wait or are under way; try again when some of them are done", m.asked)
+	if e := m.crowded(); e != nil {
+		return m.reply(r, e, m.state.lsn, fx)
 	}
-	l := m.tablesOf(t)
-	q := &question{req: r, at: at, upto: l.head(), position: t.position, ask: &sql.Question{
-		SQL: s.Text, Params: slices.Clone(params), At: s.Position, Time: s.Time, Now: m.clock.now,
-		Steps: m.cfg.SQLSteps, Bytes: maxResult, Stop: &sql.Stop{},
-	}}
-	if s.Chance {
-		m.rng.Read(q.ask.Seed[:])
-	}
-	m.asked++
 	m.stats.Queries++
+	return m.enquire(m.tablesOf(t), &question{req: r, at: at, ask: m.questionOf(r, s, params)}, fx)
+}
+
+// ahead refuses a query as of a position that there is not yet.
+func (m *Machine) ahead(t *tenant, s *sql.Statement) *wire.Error {
+	if !s.Position.Set || s.Position.Value <= t.position {
+		return nil
+	}
+	m.cfg.hit(ProbePositionAhead)
+	return wire.Errorf(wire.PositionAhead, "position %d is ahead of the tenant's log, which ends at %d", s.Position.Value, t.position)
+}
+
+// crowded refuses a query where too many wait.
+func (m *Machine) crowded() *wire.Error {
+	if m.asked < m.cfg.MaxQuestions {
+		return nil
+	}
+	return wire.Errorf(wire.RateLimited, "%d queries wait or are under way; try again when some of them are done", m.asked)
+}
+
+// questionOf returns what a query of a request asks the tables.
+func (m *Machine) questionOf(r *Request, s *sql.Statement, params []wire.Value) *sql.Question {
+	q := &sql.Question{
+		SQL: s.Text, Params: slices.Clone(params), At: s.Position, Time: s.Time, Now: m.clock.now,
+		Steps: m.cfg.SQLSteps, Bytes: uint64(r.room()), Stop: &sql.Stop{},
+	}
+	if s.Chance {
+		m.rng.Read(q.Seed[:])
+	}
+	return q
+}
+
+// enquire has a question answered once everything that was decided before it is carried out.
+func (m *Machine) enquire(l *tables, q *question, fx []Effect) []Effect {
+	q.upto, q.position = l.head(), l.tenant.position
+	m.asked++
 	l.questions = append(l.questions, q)
 	return m.carryOn(l, fx)
 }
@@ -193,6 +219,6 @@ func (m *Machine) ask(r *Request, t *tenant, s *sql.Statement, params []wire.Val
 // maxResult leaves room in a frame for what surrounds a result.
 const maxResult = wire.MaxPayload - 4096
 
-func (m *Machine) sqlLimits() sql.Limits {
-	return sql.Limits{Steps: m.cfg.SQLSteps, Pages: m.cfg.SQLPages, Bytes: maxResult}
+func (m *Machine) sqlLimits(r *Request) sql.Limits {
+	return sql.Limits{Steps: m.cfg.SQLSteps, Pages: m.cfg.SQLPages, Bytes: uint64(r.room())}
 }

@@ -23,8 +23,13 @@ func (m *Machine) slot(r *Request) *replySlot {
 	return s
 }
 
-// reply answers a request once everything up to an LSN is durable.
+// reply answers a request once everything up to an LSN is durable. The answer to a statement of a batch goes to that, at once:
+// all of it waits for what the answer reveals.
 func (m *Machine) reply(r *Request, b wire.ResponseBody, after seg.LSN, fx []Effect) []Effect {
+	if r.series != nil {
+		m.conclude(r.series, b, after)
+		return fx
+	}
 	s := m.slot(r)
 	s.reply.Msg.Body = b
 	return m.after(after, &s.reply, fx)

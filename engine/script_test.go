@@ -116,6 +116,8 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return appendBody(c)
 	case "query":
 		return queryBody(c)
+	case "batch":
+		return batchBody(c)
 	case "read":
 		b := &wire.ReadEvents{
 			Stream: wire.StreamID(c.Int("stream", 1)), FromOffset: wire.Offset(c.Int("from", 0)), MaxBytes: uint64(c.Int("bytes", 1<<20)),
@@ -203,6 +205,24 @@ func queryBody(c *script.Command) wire.RequestBody {
 		return &wire.QueryAt{SQL: text, Params: params, Position: wire.Position(c.Int("at", 0)), IdempotencyKey: key}
 	}
 	return &wire.Query{SQL: text, Params: params, IdempotencyKey: key}
+}
+
+// batchBody returns the batch of a command: statements that a vertical bar parts.
+func batchBody(c *script.Command) wire.RequestBody {
+	b := &wire.BatchQuery{StopOnError: c.Bool("stop"), Atomic: c.Bool("atomic")}
+	if c.Has("key") {
+		b.IdempotencyKey = wire.Some(wire.Key{byte(c.Int("key", 0))})
+	}
+	for text := range strings.SplitSeq(c.Text("sql", ""), "|") {
+		b.Queries = append(b.Queries, wire.BatchedQuery{SQL: strings.TrimSpace(text)})
+	}
+	for range c.Int("more", 0) {
+		b.Queries = append(b.Queries, b.Queries[0])
+	}
+	if c.Bool("empty") {
+		b.Queries = nil
+	}
+	return b
 }
 
 func subscribeBody(c *script.Command) wire.RequestBody {
@@ -575,6 +595,8 @@ func describeBody(body wire.ResponseBody) string {
 		return fmt.Sprintf(" Events:%d Bytes:%d", b.Events, b.Bytes)
 	case *wire.QueryReply:
 		return describeQuery(b)
+	case *wire.BatchQueryReply:
+		return describeBatch(b)
 	case *wire.SyncReply:
 		return fmt.Sprintf(" Success:%t", b.Success)
 	case *wire.PingReply:
@@ -607,8 +629,24 @@ func describeQuery(b *wire.QueryReply) string {
 	if b.RowsAffected > 0 {
 		s += fmt.Sprintf(" Affected:%d", b.RowsAffected)
 	}
-	s += " [" + strings.Join(b.Columns, " ") + "]"
-	for _, row := range b.Rows {
+	return s + describeRows(b.Columns, b.Rows)
+}
+
+func describeBatch(b *wire.BatchQueryReply) string {
+	s := fmt.Sprintf(" Position:%d", b.Position)
+	for i, r := range b.Results {
+		if s += fmt.Sprintf(" | %d:", i+1); r.Err != nil {
+			s += fmt.Sprintf(" %s %q", r.Err.Code, r.Err.Message)
+		} else {
+			s += describeRows(r.Columns, r.Rows)
+		}
+	}
+	return s
+}
+
+func describeRows(columns []string, rows [][]wire.Value) string {
+	s := " [" + strings.Join(columns, " ") + "]"
+	for _, row := range rows {
 		s += " ("
 		for i, v := range row {
 			if i > 0 {

@@ -240,6 +240,10 @@ func (m *Machine) hangup(c Hangup, fx []Effect) []Effect {
 	for to := m.vacated(c.Conn); to != nil && len(to.list) > 0; {
 		fx = m.end(to.list[len(to.list)-1], fx)
 	}
+	if m.Busy(c.Conn) {
+		m.cfg.hit(ProbeBatchLeft)
+		m.leaveSeries(c.Conn)
+	}
 	m.abandon(c.Conn)
 	return m.endBatch(fx)
 }

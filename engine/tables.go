@@ -45,6 +45,7 @@ type question struct {
 	upto       wire.Offset
 	position   wire.Position // the tenant's when it was asked
 	ask        *sql.Question
+	together   []*sql.Question            // those of a batch, ask the first of them; nil of a query by itself
 	remembered wire.Option[wire.Position] // instead: the outcome of this one
 	lsn        seg.LSN                    // what its answer may reveal
 }
@@ -115,7 +116,7 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 func (m *Machine) answer(l *tables, q *question, fx []Effect) []Effect {
 	q.lsn = l.tenant.lsn
 	var id JobID
-	id, fx = m.start("query", queryJob{l.db, q.ask, q.remembered}, fx)
+	id, fx = m.start("query", queryJob{l.db, q.ask, q.together, q.remembered}, fx)
 	if m.questions == nil {
 		m.questions = map[JobID]*question{}
 	}
@@ -127,11 +128,13 @@ func (m *Machine) answer(l *tables, q *question, fx []Effect) []Effect {
 type queryJob struct {
 	db         *sql.Projection
 	ask        *sql.Question
+	together   []*sql.Question
 	remembered wire.Option[wire.Position]
 }
 
 type queryResult struct {
 	result  *sql.Result
+	results []*sql.Result // of questions that were asked together
 	outcome *sql.Outcome
 	refusal *wire.Error
 }
@@ -145,6 +148,10 @@ func (j queryJob) Run(seg.Files) any {
 		}
 		return queryResult{outcome: o}
 	}
+	if len(j.together) > 0 {
+		list, e := j.db.QueryAll(j.together)
+		return queryResult{results: list, refusal: e}
+	}
 	r, e := j.db.Query(j.ask)
 	return queryResult{result: r, refusal: e}
 }
@@ -157,6 +164,8 @@ func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
 		m.asked--
 	}
 	switch {
+	case len(q.together) > 0:
+		fx = m.answerTogether(q, r, fx)
 	case r.refusal != nil:
 		fx = m.reply(q.req, r.refusal, q.lsn, fx)
 	case r.outcome != nil:
@@ -178,15 +187,22 @@ func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
 
 // replyOutcome tells what has become of a statement that writes.
 func (m *Machine) replyOutcome(r *Request, at wire.Position, o *sql.Outcome, after seg.LSN, fx []Effect) []Effect {
+	if len(o.Parts) > 0 {
+		return m.replyParts(r, at, o.Parts, after, fx)
+	}
 	if o.Err != nil {
 		return m.reply(r, &wire.Error{Code: o.Err.Code, Message: o.Err.Message}, after, fx)
 	}
 	b := &wire.QueryReply{Columns: o.Columns, Rows: o.Rows, Size: o.Size, RowsAffected: o.Affected, Position: at}
 	if !o.Returns {
-		b.Columns = []string{"rows_affected", "log_offset"}
-		b.Rows = [][]wire.Value{{{Kind: wire.BigInt, Int: int64(o.Affected)}, {Kind: wire.BigInt, Int: int64(at)}}}
+		b.Columns, b.Rows = rowsAffected(o, at)
 	}
 	return m.reply(r, b, after, fx)
+}
+
+// rowsAffected is the result of a statement that has none of its own.
+func rowsAffected(o *sql.Outcome, at wire.Position) (columns []string, rows [][]wire.Value) {
+	return []string{"rows_affected", "log_offset"}, [][]wire.Value{{{Kind: wire.BigInt, Int: int64(o.Affected)}, {Kind: wire.BigInt, Int: int64(at)}}}
 }
 
 // statementsAtOnce is how many bytes of statements a job carries out.
@@ -430,14 +446,17 @@ func (t *tenant) decodeTables(d *decoder) {
 	copy(t.checked.chain[:], d.take(sha256.Size))
 }
 
-// claimName notes that a statement may make a table.
+// claimName notes which tables an entry may make.
 func (t *tenant) claimName(r *seg.Record) {
 	e, _, ok := wire.NextEvent(r.Events())
 	if !ok {
 		return
 	}
 	if entry, err := sql.Decode(e.Data, e.Timestamp); err == nil {
-		t.claims = append(slices.Clip(t.claims), claim{r.First, entry.Makes})
+		t.claims = slices.Clip(t.claims)
+		for _, name := range entry.Names() {
+			t.claims = append(t.claims, claim{r.First, name})
+		}
 	}
 }
 

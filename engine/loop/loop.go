@@ -313,7 +313,7 @@ func expected(r *wire.Request) int {
 
 // able reports whether a connection has a request that may be taken now.
 func (l *Loop) able(c *conn) bool {
-	return len(c.queue) > 0 && !c.ended && c.unsent+c.held+c.expect < l.cfg.MaxUnsent
+	return len(c.queue) > 0 && !c.ended && !l.m.Busy(c.id) && c.unsent+c.held+c.expect < l.cfg.MaxUnsent
 }
 
 // wake queues a connection for a turn if it may have one.
@@ -343,6 +343,11 @@ func (l *Loop) step(now engine.Instant, cmd engine.Command) {
 		case *engine.Halt:
 			l.d.Halt(e.Err)
 			return
+		}
+	}
+	for _, id := range l.m.Released() {
+		if c := l.conns[id]; c != nil {
+			l.wake(c)
 		}
 	}
 }

@@ -356,6 +356,37 @@ func TestReplyThatWaitsForAnEarlierOneIsNotStalled(t *testing.T) {
 	r.want("disconnect 1 stalled")
 }
 
+// A batch of statements takes several turns. What its connection sends behind it is decided behind all of it, also where a reply
+// need not wait for another; other connections go on.
+func TestRequestsBehindABatchWait(t *testing.T) {
+	r := newRig(t, nil)
+	batch := &wire.BatchQuery{Queries: []wire.BatchedQuery{{SQL: "CREATE TABLE t (a)"}, {SQL: "INSERT INTO t VALUES (1)"}, {SQL: "SELECT a FROM t"}}}
+	for id := engine.ConnID(1); id <= 3; id++ {
+		r.open(id)
+	}
+	v3 := wire.Features{}.In(3)
+	for id := engine.ConnID(1); id <= 2; id++ {
+		r.loop.Receive(r.now, id, []*wire.Request{{ID: 1, Tenant: 1, Body: batch, Features: v3}, {ID: 2, Tenant: 1, Body: ping(), Features: v3}})
+	}
+	r.receive(3, ping())
+	r.loop.Run(r.now)
+	r.want("send 3.1 Ping")
+	if n := r.loop.Queued(); n != 2 {
+		t.Errorf("%d requests are queued", n)
+	}
+	r.loop.Closed(r.now, 2) // in the middle
+	r.run()
+	r.want("send 1.2 Ping") // the batch is carried out, and not durable
+	r.synced()
+	if r.sync != nil {
+		r.synced()
+	}
+	r.want("send 1.1 BatchQuery")
+	if !r.loop.Quiet() {
+		t.Error("something is under way")
+	}
+}
+
 func TestShutdownAnswersWhatItAccepted(t *testing.T) {
 	r := newRig(t, nil)
 	r.open(1)
