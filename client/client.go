@@ -117,6 +117,8 @@ func repeatable(body wire.RequestBody) bool {
 		return b.Action == wire.ParkedList
 	case *wire.Query:
 		return reads(b.SQL)
+	case *wire.BatchQuery:
+		return readsAll(b)
 	case *wire.QueryAt:
 		return true
 	}
@@ -129,6 +131,8 @@ func keyed(body wire.RequestBody) bool {
 	case *wire.AppendEvents:
 		return b.IdempotencyKey.Set
 	case *wire.Query:
+		return b.IdempotencyKey.Set
+	case *wire.BatchQuery:
 		return b.IdempotencyKey.Set
 	}
 	return false

@@ -87,9 +87,9 @@ func invalid(format string, args ...any) error {
 func (k *call) unknown(cause error) error {
 	advice := "ask for the stream's description to find out"
 	switch {
-	case k.op == wire.OpQuery && k.keyed:
+	case (k.op == wire.OpQuery || k.op == wire.OpBatchQuery) && k.keyed:
 		advice = "run it again with the same key, which cannot carry it out twice"
-	case k.op == wire.OpQuery:
+	case k.op == wire.OpQuery || k.op == wire.OpBatchQuery:
 		advice = "look at the tables to find out, or run it with a key"
 	case k.keyed:
 		advice = "append it again with the same key, which cannot append it twice"

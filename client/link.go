@@ -248,6 +248,8 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpSetHold
 	case *wire.ReleaseHoldReply:
 		return op == wire.OpReleaseHold
+	case *wire.BatchQueryReply:
+		return op == wire.OpBatchQuery
 	case *wire.SubscribeReply:
 		return op == wire.OpSubscribe
 	case *wire.UnsubscribeReply:

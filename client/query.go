@@ -14,7 +14,7 @@ type Executed struct {
 	Position     Position // of the statement in the tenant's log; QueryAt there sees what it has done
 }
 
-// Once is given among the arguments of Query or Exec and carries the statement out once under its key, however often it is
+// Once is given among the arguments of Query or Exec, or to Batch, and carries the statement out once under its key, however often it is
 // sent: the client sends it again by itself when the connection breaks. Another statement under the key is an error
 // that matches ErrInvalidRequest.
 func Once(k Key) StatementOption { return StatementOption{key: wire.Some(k.wire())} }
@@ -78,7 +78,6 @@ func arguments(text string, args []any) (params []wire.Value, o StatementOption,
 	if !utf8.ValidString(text) {
 		return nil, o, invalid("the statement is not UTF-8")
 	}
-	size := len(text)
 	for _, a := range args {
 		if option, ok := a.(StatementOption); ok {
 			o = option
@@ -88,13 +87,24 @@ func arguments(text string, args []any) (params []wire.Value, o StatementOption,
 		if err != nil {
 			return nil, o, invalid("parameter %d: %v", len(params)+1, err)
 		}
-		size += 16 + len(v.Text) + len(v.Bytes)
 		params = append(params, v)
 	}
-	if size > wire.MaxPayload-frameRoom {
+	if len(params) > wire.MaxParams {
+		return nil, o, invalid("the statement has %d parameters; at most %d are allowed", len(params), wire.MaxParams)
+	}
+	if size := sizeOf(text, params); size > wire.MaxPayload-frameRoom {
 		return nil, o, invalid("the statement and its parameters take %d bytes; a request has at most %d", size, wire.MaxPayload-frameRoom)
 	}
 	return params, o, nil
+}
+
+// sizeOf returns about how many bytes a statement takes in a request; no less.
+func sizeOf(text string, params []wire.Value) int {
+	size := len(text)
+	for _, v := range params {
+		size += 16 + len(v.Text) + len(v.Bytes)
+	}
+	return size
 }
 
 // reads reports whether a statement certainly changes nothing.

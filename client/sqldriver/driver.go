@@ -8,7 +8,7 @@
 // timeout, such as 5s, is how long a call waits for a server that is away; without it, for as long as its context allows.
 //
 // The connections of a sql.DB are one connection to the server, which carries out their statements side by side. Every
-// statement is a transaction of its own: Begin is an error. Parameters are $1, $2 and so on; those with names are an error. A
+// statement is a transaction of its own: Begin is an error, and client.Batch has transactions of several. Parameters are $1, $2 and so on; those with names are an error. A
 // statement is given a key by Exec, so that it is carried out once, whatever happens to the connection; a client.Once among the
 // arguments names one. A statement that writes gives its position in the tenant's log to who asks for its rows:
 //

@@ -16,7 +16,7 @@ import (
 // statementsStream is the stream whose events are the tenant's statements that write.
 const statementsStream = "$sql"
 
-// statementAt is a statement in the tenant's log.
+// statementAt is a statement in the tenant's log, or an atomic batch of them.
 type statementAt struct {
 	event client.Event
 	entry *sql.Entry
@@ -97,6 +97,27 @@ type statementJSON struct {
 	Entry    json.RawMessage `json:"entry"`  // as it stands there
 }
 
+// loggedStatement is a statement as its event has it.
+type loggedStatement struct {
+	SQL    string
+	Params []json.RawMessage
+}
+
+// statements returns the statements of an entry: one, or those of a batch.
+func (s *statementAt) statements() ([]loggedStatement, error) {
+	var entry struct {
+		loggedStatement
+		Batch []loggedStatement
+	}
+	if err := json.Unmarshal(s.event.Data, &entry); err != nil {
+		return nil, err
+	}
+	if len(entry.Batch) > 0 {
+		return entry.Batch, nil
+	}
+	return []loggedStatement{entry.loggedStatement}, nil
+}
+
 func (s *statementAt) print(a *app) error {
 	position := strconv.FormatUint(uint64(s.entry.Position), 10)
 	if a.format != formatTable {
@@ -105,13 +126,20 @@ func (s *statementAt) print(a *app) error {
 			raw:   []byte(position),
 		})
 	}
-	facts := []fact{{"position", position}, {"time", stamp(s.event.Timestamp)}, {"statement", printable([]byte(s.entry.SQL))}}
-	var entry struct{ Params []json.RawMessage }
-	if err := json.Unmarshal(s.event.Data, &entry); err != nil {
+	facts := []fact{{"position", position}, {"time", stamp(s.event.Timestamp)}}
+	statements, err := s.statements()
+	if err != nil {
 		return err
 	}
-	for i, p := range entry.Params {
-		facts = append(facts, fact{fmt.Sprintf("$%d", i+1), string(p)})
+	for i, x := range statements {
+		name := "statement"
+		if len(statements) > 1 {
+			name = fmt.Sprintf("statement %d", i+1)
+		}
+		facts = append(facts, fact{name, printable([]byte(x.SQL))})
+		for i, p := range x.Params {
+			facts = append(facts, fact{fmt.Sprintf("$%d", i+1), string(p)})
+		}
 	}
 	if s.entry.Key.Set {
 		facts = append(facts, fact{"key", fmt.Sprintf("%x", s.entry.Key.Value[:])})

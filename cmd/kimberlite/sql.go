@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/client"
@@ -23,7 +24,8 @@ func newSQL(a *app) *cobra.Command {
 		Short: "Run SQL: one statement, a script, or a shell",
 		Long: `Run SQL statements and print their rows. Without a statement they are read from the file of -f, or from standard input; on a
 terminal that is a shell (.help tells its commands). A script ends at the first statement that fails, unless --keep-going is
-said; what was carried out before stays.
+said; what was carried out before stays. --atomic carries all of its statements out together, or none; --batch sends all of
+them in one request, which saves the round trips. Both take at most 1,000 statements.
 
 A statement that writes is on stable storage when it is answered. It is sent with a key, so that it is carried out once even if
 the connection breaks; with a key of your own (--key) also if you run the command again within 24 hours.
@@ -40,6 +42,7 @@ numbers as texts. raw is values alone, with tabs between them.`,
   kimberlite sql 'INSERT INTO accounts VALUES ($1, $2, $3)' --param 1 --param Ada --param 100
   kimberlite sql "SELECT * FROM accounts" --at 2 -o json
   kimberlite sql -f schema.sql
+  kimberlite sql -f migration.sql --atomic
   kimberlite sql`,
 		Args: args(cobra.MaximumNArgs(1)),
 	})
@@ -65,6 +68,8 @@ type sqlFlags struct {
 	key       string
 	keepGoing bool
 	timing    bool
+	batch     bool
+	atomic    bool
 }
 
 func (o *sqlFlags) register(cmd *cobra.Command, a *app) {
@@ -72,8 +77,10 @@ func (o *sqlFlags) register(cmd *cobra.Command, a *app) {
 	f.StringVar(&o.at, "at", "", "query the tables as of this position or time")
 	f.StringArrayVar(&o.params, "param", nil, "value of the statement's next parameter; may be repeated")
 	f.StringVarP(&o.file, "file", "f", "", "run the statements of this file; - is standard input")
-	f.StringVar(&o.key, "key", "", "carry the statement out once under its key: a UUID, or 32 hexadecimal digits")
+	f.StringVar(&o.key, "key", "", "carry the statement, or the batch, out once under its key: a UUID, or 32 hexadecimal digits")
 	f.BoolVar(&o.keepGoing, "keep-going", false, "go on with a script behind a statement that fails; the exit code is that of the first")
+	f.BoolVar(&o.batch, "batch", false, "send all statements in one request")
+	f.BoolVar(&o.atomic, "atomic", false, "carry all statements out together, or none, as one entry of the log")
 	f.BoolVar(&o.timing, "timing", false, "tell how long each statement took, on standard error")
 	output := cmd.PersistentFlags().Lookup("output")
 	output.Value, output.Usage = (*rowFormat)(&a.format), "what to print: table, json, jsonl, csv or raw"
@@ -98,6 +105,9 @@ func (o *sqlFlags) parse(cmd *cobra.Command, args []string, s *session) (err err
 		}
 		s.key = wire.Some(k)
 	}
+	if o.batch || o.atomic {
+		return o.parseBatch(args, s)
+	}
 	switch one := len(s.params) > 0 || s.key.Set; {
 	case len(args) > 0 && o.file != "":
 		return errors.New("there is a statement, and a file of them; which?")
@@ -118,7 +128,10 @@ func severalStatements(text string) bool {
 // run runs what there is to run.
 func (o *sqlFlags) run(ctx context.Context, s *session, args []string) error {
 	input, name := io.Reader(nil), ""
+	batch := o.batch || o.atomic
 	switch {
+	case len(args) > 0 && batch:
+		input = strings.NewReader(args[0])
 	case len(args) > 0:
 		return s.runText(ctx, args[0], o.keepGoing)
 	case o.file != "" && o.file != "-":
@@ -128,10 +141,13 @@ func (o *sqlFlags) run(ctx context.Context, s *session, args []string) error {
 		}
 		defer f.Close()
 		input, name = f, o.file+": "
-	case o.file == "" && onTerminal(s.stdin):
+	case o.file == "" && onTerminal(s.stdin) && !batch:
 		return s.shell(ctx)
 	default:
 		input = s.stdin
+	}
+	if batch {
+		return o.runBatch(ctx, s, input, name)
 	}
 	return s.runScript(ctx, input, name, o.keepGoing)
 }
