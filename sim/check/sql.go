@@ -19,6 +19,8 @@ type Tables struct {
 	tenant  wire.TenantID
 	keys    KeyWindow
 	entries map[wire.Position]logged
+	sent    map[int]*sending // by number
+	order   int              // of the last that was sent
 	off     bool
 }
 
@@ -29,16 +31,38 @@ type KeyWindow struct {
 	Age   uint64
 }
 
-// logged is a statement in the log.
+// logged is an entry in the log: a statement, or an atomic batch.
 type logged struct {
 	entry *sql.Entry
-	text  string // without its number
-	n     int    // its number
+	list  []loggedText
+	n     int // the number of the first
+}
+
+// loggedText is a statement of an entry, without its number.
+type loggedText struct {
+	text   string
+	params []wire.Value
+}
+
+func newLogged(e *sql.Entry) logged {
+	l := logged{entry: e}
+	list := e.Batch
+	if len(list) == 0 {
+		list = []sql.Batched{{SQL: e.SQL, Params: e.Params}}
+	}
+	for i, b := range list {
+		n, text := number(b.SQL)
+		if i == 0 {
+			l.n = n
+		}
+		l.list = append(l.list, loggedText{text, b.Params})
+	}
+	return l
 }
 
 // NewTables returns the judge of a tenant's tables.
 func NewTables(s *Suite, tenant wire.TenantID, keys KeyWindow) *Tables {
-	return &Tables{suite: s, tenant: tenant, keys: keys, entries: map[wire.Position]logged{}}
+	return &Tables{suite: s, tenant: tenant, keys: keys, entries: map[wire.Position]logged{}, sent: map[int]*sending{}}
 }
 
 // Leave ends the judging: what is lost with the log nobody can know.
@@ -56,9 +80,9 @@ func (x *Tables) Wrote(tenant wire.TenantID, at wire.Position, events []byte) {
 		return
 	}
 	if entry, err := sql.Decode(e.Data, e.Timestamp); err == nil && entry.Position == at {
-		n, text := number(entry.SQL)
-		x.entries[at] = logged{entry, text, n}
+		x.entries[at] = newLogged(entry)
 		x.once(at)
+		x.ordered(at)
 	}
 }
 
@@ -113,8 +137,8 @@ type tables struct {
 	now    wire.Time // when the last statement was committed
 }
 
-// at returns what there is at a position, and what has come of the last statement up to there.
-func (x *Tables) at(p wire.Position) (t *tables, last result) {
+// at returns what there is at a position, and what has come of the statements of the last entry up to there.
+func (x *Tables) at(p wire.Position) (t *tables, last []result) {
 	t = &tables{tables: map[int]*table{}, views: map[int]bool{}}
 	for _, q := range slices.Sorted(maps.Keys(x.entries)) {
 		if q > p {
@@ -122,7 +146,7 @@ func (x *Tables) at(p wire.Position) (t *tables, last result) {
 		}
 		l := x.entries[q]
 		t.now = l.entry.Time
-		last = t.apply(l.text, l.entry.Params, t.now)
+		last = t.applyAll(l.list)
 	}
 	return t, last
 }
@@ -140,12 +164,7 @@ func (x *Tables) Executed(n int, reply wire.ResponseBody) {
 	if x.off || x.suite.Holes || x.suite.Failed != nil {
 		return
 	}
-	var places []wire.Position
-	for _, p := range slices.Sorted(maps.Keys(x.entries)) {
-		if x.entries[p].n == n {
-			places = append(places, p)
-		}
-	}
+	places := x.places(n)
 	switch b := reply.(type) {
 	case *wire.Error:
 		x.failed(n, places, b)
@@ -164,20 +183,21 @@ func (x *Tables) failed(n int, places []wire.Position, e *wire.Error) {
 	ok, want := false, []wire.Code(nil)
 	for _, p := range places {
 		_, r := x.at(p)
-		ok, want = ok || r.code == e.Code, append(want, r.code)
+		ok, want = ok || r[0].code == e.Code, append(want, r[0].code)
 	}
 	l := x.entries[places[0]]
-	x.suite.must(Answers, ok, "statement %d at %v (%s %s) is refused with %s: %s; expected is one of %v", n, places, l.text, describe(l.entry.Params), e.Code, e.Message, want)
+	x.suite.must(Answers, ok, "statement %d at %v (%s) is refused with %s: %s; expected is one of %v", n, places, l, e.Code, e.Message, want)
 }
 
 // done judges a statement that was acknowledged.
 func (x *Tables) done(n int, b *wire.QueryReply) {
 	l := x.entries[b.Position]
-	_, want := x.at(b.Position)
-	x.suite.must(Answers, want.code == 0 && b.RowsAffected == want.affected, "statement %d at position %d (%s %s) has affected %d rows; expected are %d, refusal %s",
-		n, b.Position, l.text, describe(l.entry.Params), b.RowsAffected, want.affected, want.code)
+	_, all := x.at(b.Position)
+	want := all[0]
+	x.suite.must(Answers, want.code == 0 && b.RowsAffected == want.affected, "statement %d at position %d (%s) has affected %d rows; expected are %d, refusal %s",
+		n, b.Position, l, b.RowsAffected, want.affected, want.code)
 	if len(b.Columns) > 0 && b.Columns[0] != "rows_affected" {
-		x.suite.must(Answers, equal(b.Rows, want.rows), "statement %d at position %d (%s) returns %v, expected is %v", n, b.Position, l.text, b.Rows, want.rows)
+		x.suite.must(Answers, equal(b.Rows, want.rows), "statement %d at position %d (%s) returns %v, expected is %v", n, b.Position, l, b.Rows, want.rows)
 	}
 }
 
@@ -234,6 +254,15 @@ func (x *Tables) Ahead(at, known wire.Position) {
 		return
 	}
 	x.suite.must(Past, at > known, "position %d is said to be ahead, and position %d was acknowledged before", at, known)
+}
+
+// String tells an entry.
+func (l logged) String() string {
+	var list []string
+	for _, s := range l.list {
+		list = append(list, s.text+" "+describe(s.params))
+	}
+	return strings.Join(list, "; ")
 }
 
 func describe(values []wire.Value) string {
@@ -310,6 +339,33 @@ func which(list []string, text string) (template string, table int) {
 		}
 	}
 	return "", 0
+}
+
+// applyAll carries out the statements of an entry, those that read too: all of them, or nothing.
+func (t *tables) applyAll(list []loggedText) (results []result) {
+	before := t.clone()
+	for _, s := range list {
+		r := result{}
+		if template, _ := which(Queries, s.text); template != "" {
+			r = t.query(s.text, s.params)
+		} else {
+			r = t.apply(s.text, s.params, t.now)
+		}
+		if results = append(results, r); r.code != 0 {
+			*t = *before
+			break
+		}
+	}
+	return results
+}
+
+// clone returns tables that a change of these does not change.
+func (t *tables) clone() *tables {
+	c := &tables{tables: map[int]*table{}, views: maps.Clone(t.views), now: t.now}
+	for k, x := range t.tables { //det:order-free: each for itself
+		c.tables[k] = &table{wide: x.wide, rows: maps.Clone(x.rows)}
+	}
+	return c
 }
 
 // apply carries out a statement of the program: whole, or not at all.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/sim/network"
@@ -25,7 +24,9 @@ type Clerk struct {
 	made    bool // the tenant is
 	count   int  // of statements
 	known   wire.Position
-	resend  []*wire.Query // statements with a key whose reply was lost
+	resend  []wire.RequestBody // statements and batches with a key whose reply was lost
+	batches map[*wire.BatchQuery]*check.Batch
+	conns   int // made so far
 	ending  bool
 	settled int // tables that were read in the end
 	stopped bool
@@ -36,6 +37,7 @@ type clerkLink struct {
 	*caller
 	c       *Clerk
 	n       int
+	id      int // of the connection
 	dialing bool
 	flight  int // requests under way
 }
@@ -50,7 +52,7 @@ const clerkFlight = 3
 func NewClerk(w World, s *check.Suite, judge *check.Tables, source rng.Source, index int, config *plan.Config) *Clerk {
 	c := &Clerk{
 		world: w, suite: s, judge: judge, rand: source.Stream("clerk"), index: index, left: config.Clerk, stopped: config.Clerk == 0,
-		keyed: config.Keeper == 0,
+		keyed: config.Keeper == 0, batches: map[*wire.BatchQuery]*check.Batch{},
 	}
 	for n := range 2 {
 		c.links = append(c.links, &clerkLink{c: c, n: n})
@@ -123,6 +125,8 @@ func (k *clerkLink) dial() {
 			return
 		}
 		k.caller = caller
+		c.conns++
+		k.id = c.conns
 		k.open(conn)
 	})
 }
@@ -174,7 +178,11 @@ func (k *clerkLink) write() {
 	if len(c.resend) > 0 && c.rand.Coin() {
 		b := c.resend[0]
 		c.resend = c.resend[1:]
-		k.execute(b)
+		k.again(b)
+		return
+	}
+	if c.rand.N(3) == 0 {
+		k.sendBatch(k.draw())
 		return
 	}
 	c.count++
@@ -187,9 +195,24 @@ func (k *clerkLink) write() {
 	}
 	b.SQL = fmt.Sprintf("/* %d */ %s", c.count, text)
 	if c.keyed && c.rand.Coin() {
-		b.IdempotencyKey = wire.Some(wire.Key{1, byte(c.count), byte(c.count >> 8), byte(c.count >> 16)})
+		b.IdempotencyKey = c.key()
 	}
 	k.execute(b)
+}
+
+// key returns a key for what has the number that was given last.
+func (c *Clerk) key() wire.Option[wire.Key] {
+	return wire.Some(wire.Key{1, byte(c.count), byte(c.count >> 8), byte(c.count >> 16)})
+}
+
+// again sends a request a second time.
+func (k *clerkLink) again(b wire.RequestBody) {
+	switch b := b.(type) {
+	case *wire.Query:
+		k.execute(b)
+	case *wire.BatchQuery:
+		k.sendBatch(b)
+	}
 }
 
 // params draws parameters for a statement: an id, a number, a text, a boolean.
@@ -212,15 +235,15 @@ func (c *Clerk) params(n int) []wire.Value {
 func (k *clerkLink) execute(b *wire.Query) {
 	c, n := k.c, 0
 	fmt.Sscanf(b.SQL, "/* %d */", &n) // it is there
-	lost := b.IdempotencyKey.Set
-	if lost {
+	if b.IdempotencyKey.Set {
 		c.resend = append(c.resend, b)
 	}
+	c.judge.Sent(n, k.id, nil)
 	k.request(b, func(r wire.ResponseBody) {
 		if k.conn.Damaged(network.Server) { // it may be the answer to something else
 			return
 		}
-		c.resend = slices.DeleteFunc(c.resend, func(o *wire.Query) bool { return o == b })
+		c.answered(b)
 		if r, ok := r.(*wire.QueryReply); ok {
 			c.known = max(c.known, r.Position)
 		}
