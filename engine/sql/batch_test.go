@@ -23,7 +23,8 @@ func TestABatchIsItsStatements(t *testing.T) {
 		defer whole.Close()
 		defer single.Close()
 		var before []*sql.Entry
-		for i, text := range statements(t, 1, 8) {
+		tables := []string{"CREATE TABLE t0 (id INTEGER PRIMARY KEY, n INTEGER, s TEXT)", "CREATE TABLE t1 (id INTEGER PRIMARY KEY, n)", "CREATE TABLE t2 (id INTEGER, n)"}
+		for i, text := range append(tables, statements(t, 1, 5)...) {
 			before = append(before, entry(i+1, text))
 		}
 		texts := statements(t, 1, 5)
@@ -57,7 +58,7 @@ func TestABatchIsItsStatements(t *testing.T) {
 		}
 		same(t, whole, single, texts)
 	})
-	if done < 10 || failed < 10 {
+	if done < 5 || failed < 5 { // usual are 24 and 70
 		t.Errorf("%d batches were carried out, and %d failed", done, failed)
 	}
 }
