@@ -79,6 +79,14 @@ type Config struct {
 	// wait or be at work.
 	MaxQueries   int
 	MaxQuestions int
+	// MaxCursors is how many streamed queries may be open between two chunks; each holds a snapshot and a connection's memory.
+	// ChunkBytes is about the greatest chunk.
+	MaxCursors int
+	ChunkBytes int
+	// QueryTime is how long a query may take, and AckPatience how long a streamed one waits until its client takes what it
+	// was sent.
+	QueryTime   wire.Span
+	AckPatience wire.Span
 
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)
@@ -113,5 +121,9 @@ func DefaultConfig() Config {
 		SQLPages:       256 << 10,
 		MaxQueries:     8,
 		MaxQuestions:   10_000,
+		MaxCursors:     100,
+		ChunkBytes:     256 << 10,
+		QueryTime:      Hour,
+		AckPatience:    5 * Minute,
 	}
 }

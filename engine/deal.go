@@ -106,7 +106,7 @@ func (m *Machine) hand(l *consumers, fx []Effect) (any bool, _ []Effect) {
 	}
 	for _, p := range pushes {
 		p.to.gather = nil
-		m.burden(p.to, messageOverhead)
+		m.burden(p.to.to, messageOverhead)
 		fx = append(fx, &p.Push)
 	}
 	return len(pushes) > 0, fx
@@ -167,7 +167,7 @@ func (m *Machine) give(l *consumers, it *item, p *groupPush) {
 	n := len(it.event)
 	it.event = nil
 	p.size += n + wire.DeliveryOverhead
-	m.burden(sub, n+wire.DeliveryOverhead)
+	m.burden(sub.to, n+wire.DeliveryOverhead)
 	sub.events--
 	sub.bytes -= int64(n)
 	m.stats.Deliveries++

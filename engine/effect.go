@@ -81,6 +81,9 @@ func Weight(m wire.Message) int {
 		if b, ok := m.Body.(*wire.SubscriptionEvents); ok {
 			return messageOverhead + b.Events.Size
 		}
+		if b, ok := m.Body.(*wire.QueryChunk); ok {
+			return messageOverhead + b.Size
+		}
 		if b, ok := m.Body.(*wire.GroupEvents); ok {
 			return messageOverhead + b.Size()
 		}

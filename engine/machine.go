@@ -45,6 +45,8 @@ type Machine struct {
 	series        map[ConnID]*series  // batches under way whose statements are decided one by one
 	turns         []*series           // whose next statement can be decided; those that have ended may still be in it
 	released      []ConnID            // whose series have ended
+	cursors       int                 // streamed ones of them that wait between two chunks, or did
+	closing       int                 // jobs that close a cursor
 	stats         Stats
 	err           error // why it halted
 }
@@ -84,6 +86,10 @@ type Stats struct {
 	SQLWrites        uint64 // statements that became entries
 	Queries          uint64 // statements that read
 	SQLBatches       uint64 // batches of both
+	Chunks           uint64 // of streamed ones
+	ChunkBytes       uint64 // of rows in them
+	Cancelled        uint64 // queries, by their client
+	TimedOut         uint64 // queries, by their limit of time
 
 	Tenants    int
 	Streams    int
@@ -102,6 +108,7 @@ type Stats struct {
 	Subscribers   int // connections with subscriptions
 
 	Asked     int    // queries that wait or are under way
+	Cursors   int    // streamed ones of them that are open between two chunks
 	Unapplied uint64 // statements that are decided and not carried out, of tenants whose SQL is in use
 	Tables    int    // tenants whose SQL is in use
 	Broken    int    // of them, those whose SQL has ended
@@ -214,6 +221,10 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.parkedEvents(r, b, fx)
 	case *wire.Explain:
 		return m.explain(r, b, fx)
+	case *wire.ChunkAck:
+		return m.chunkAck(r, b, fx)
+	case *wire.CancelQuery:
+		return m.cancelQuery(r, b, fx)
 	case *wire.Ping:
 		return m.reply(r, &wire.PingReply{}, 0, fx)
 	case *wire.CreateTenant:
@@ -245,7 +256,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -270,7 +281,12 @@ func (m *Machine) Stats() Stats {
 	s.Backlog, s.Memory = m.log.backlog, m.log.memoryBytes
 	s.Segment = m.geo.Segment(m.log.next)
 	s.ClockDoubt, s.Trouble = m.clock.doubt, m.log.prepareErr
-	s.Subscriptions, s.Subscribers = len(m.subs), len(m.subscribers)
+	s.Subscriptions = len(m.subs)
+	for _, to := range m.subscribers { //det:order-free: a count
+		if len(to.list) > 0 {
+			s.Subscribers++
+		}
+	}
 	s.Segments, s.Unswept = m.log.last+1-m.layout.man.First, m.unswept()
 	for _, x := range m.layout.sealed {
 		if x != nil {
@@ -329,7 +345,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.lapse(m.retryTables(m.retryReads(fx))))
+	fx = m.endBatch(m.lapse(m.overtime(m.retryTables(m.retryReads(fx)))))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -358,6 +374,11 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.applied(c.Job, r, fx)
 	case queryResult:
 		return m.answered(c.Job, r, fx)
+	case chunkResult:
+		return m.chunked(c.Job, r, fx)
+	case closeResult:
+		m.closing--
+		return fx
 	case orderResult:
 		return m.keysFound(c.Job, r, fx)
 	case readResult:
@@ -404,6 +425,6 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
 	return append([]string{
-		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql", "batch_query",
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql", "batch_query", "streaming",
 	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}.Capabilities()...)
 }

@@ -101,6 +101,12 @@ const (
 	ProbeBatchFailed        // an atomic one was refused before it became an entry
 	ProbeBatchRolledBack    // an atomic one failed as an entry
 	ProbeBatchLeft          // a connection went while a batch was under way
+	ProbeChunked            // a chunk was sent that was not the last
+	ProbeWindowFull         // a streamed query waits for an acknowledgement
+	ProbeCursorRefused      // too many streamed queries were open
+	ProbeQueryCancelled     // by its client
+	ProbeQueryAbandoned     // its connection was gone
+	ProbeQueryTimedOut      // it took too long
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -205,6 +211,12 @@ var probeNames = [ProbeCount]string{
 	ProbeBatchFailed:               "batch-failed",
 	ProbeBatchRolledBack:           "batch-rolled-back",
 	ProbeBatchLeft:                 "batch-left",
+	ProbeChunked:                   "chunked",
+	ProbeWindowFull:                "chunk-window-full",
+	ProbeCursorRefused:             "cursor-refused",
+	ProbeQueryCancelled:            "query-cancelled",
+	ProbeQueryAbandoned:            "query-abandoned",
+	ProbeQueryTimedOut:             "query-timed-out",
 }
 
 func (c *Config) hit(p Probe) {

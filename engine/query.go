@@ -163,7 +163,7 @@ func (m *Machine) executedBefore(r *Request, t *tenant, e *sql.Entry, fx []Effec
 	m.cfg.hit(ProbeDuplicateStatement)
 	m.stats.Duplicates++
 	l := m.tablesOf(t)
-	l.questions = append(l.questions, &question{req: r, upto: k.first + 1, remembered: wire.Some(k.position)})
+	l.questions = append(l.questions, &question{req: r, upto: k.first + 1, lsn: t.lsn, tables: l, remembered: wire.Some(k.position)})
 	return m.carryOn(l, fx), true
 }
 
@@ -172,11 +172,19 @@ func (m *Machine) ask(r *Request, t *tenant, s *sql.Statement, params []wire.Val
 	if e := m.ahead(t, s); e != nil {
 		return m.reply(r, e, t.lsn, fx)
 	}
+	streaming, window, timeout := flow(r.Msg.Body)
+	if v := max(r.Msg.Features.Version, 1); streaming && v < 3 {
+		return m.refuse(r, wire.UnsupportedVersion, 0, fx, "streamed results need protocol version 3; this connection has agreed on %d", v)
+	}
 	if e := m.crowded(); e != nil {
 		return m.reply(r, e, m.state.lsn, fx)
 	}
 	m.stats.Queries++
-	return m.enquire(m.tablesOf(t), &question{req: r, at: at, ask: m.questionOf(r, s, params)}, fx)
+	q := &question{req: r, at: at, ask: m.questionOf(r, s, params), limit: wire.Span(timeout) * millisecond}
+	if streaming {
+		m.stream(q, window)
+	}
+	return m.enquire(m.tablesOf(t), q, fx)
 }
 
 // ahead refuses a query as of a position that there is not yet.
@@ -210,7 +218,10 @@ func (m *Machine) questionOf(r *Request, s *sql.Statement, params []wire.Value) 
 
 // enquire has a question answered once everything that was decided before it is carried out.
 func (m *Machine) enquire(l *tables, q *question, fx []Effect) []Effect {
-	q.upto, q.position = l.head(), l.tenant.position
+	q.upto, q.position, q.lsn = l.head(), l.tenant.position, l.tenant.lsn
+	if q.tables, q.began = l, m.clock.mono; q.limit == 0 || q.limit > m.cfg.QueryTime {
+		q.limit = m.cfg.QueryTime
+	}
 	m.asked++
 	l.questions = append(l.questions, q)
 	return m.carryOn(l, fx)

@@ -171,6 +171,10 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return &wire.Unsubscribe{Subscription: wire.SubscriptionID(c.Int("sub", 1))}
 	case "credit":
 		return &wire.Credit{Subscription: wire.SubscriptionID(c.Int("sub", 1)), Events: uint64(c.Int("events", 0)), Bytes: uint64(c.Int("bytes", 0))}
+	case "chunk-ack":
+		return &wire.ChunkAck{Query: uint64(c.Int("query", 1)), Sequence: uint32(c.Int("sequence", 0))}
+	case "cancel":
+		return &wire.CancelQuery{Query: uint64(c.Int("query", 1))}
 	case "sync":
 		return &wire.Sync{}
 	case "ping":
@@ -202,9 +206,15 @@ func queryBody(c *script.Command) wire.RequestBody {
 		}
 	}
 	if c.Has("at") {
-		return &wire.QueryAt{SQL: text, Params: params, Position: wire.Position(c.Int("at", 0)), IdempotencyKey: key}
+		return &wire.QueryAt{
+			SQL: text, Params: params, Position: wire.Position(c.Int("at", 0)), IdempotencyKey: key,
+			Streaming: c.Bool("streaming"), ChunkWindow: uint32(c.Int("window", 0)), TimeoutMS: uint32(c.Int("timeout", 0)),
+		}
 	}
-	return &wire.Query{SQL: text, Params: params, IdempotencyKey: key}
+	return &wire.Query{
+		SQL: text, Params: params, IdempotencyKey: key,
+		Streaming: c.Bool("streaming"), ChunkWindow: uint32(c.Int("window", 0)), TimeoutMS: uint32(c.Int("timeout", 0)),
+	}
 }
 
 // batchBody returns the batch of a command: statements that a vertical bar parts.
@@ -293,6 +303,7 @@ func (p *play) open(c *script.Command) {
 	cfg.Cache = c.Int("cache", 1<<20)
 	cfg.MaxDiskReads = c.Int("disk-reads", 10)
 	cfg.MaxPushed = c.Int("pushed", cfg.MaxPushed)
+	cfg.ChunkBytes, cfg.MaxQueries, cfg.MaxCursors = c.Int("chunk", cfg.ChunkBytes), c.Int("queries", cfg.MaxQueries), c.Int("cursors", cfg.MaxCursors)
 	cfg.SnapshotEvery = int64(c.Int("snapshot", 1<<20))
 	cfg.RetentionDay = wire.Span(c.Span("day", 24*time.Hour))
 	cfg.KeysPerStream, cfg.Keys = c.Int("keys", 100), c.Int("all-keys", 100)
@@ -434,7 +445,7 @@ func (p *play) settle(c *script.Command) {
 	lines := strings.SplitAfter(p.out.String(), "\n")
 	p.out.Reset()
 	for _, line := range lines {
-		if strings.HasPrefix(line, "Reply") {
+		if strings.HasPrefix(line, "Reply") || strings.HasPrefix(line, "Push{") && strings.Contains(line, " Query:") {
 			p.out.WriteString(line)
 		}
 	}
@@ -450,6 +461,9 @@ func (p *play) stats(c *script.Command) {
 		s.LSN, s.Durable, s.Backlog, s.Segment, s.Streams, s.Tenants, p.m.Full(), clock(p.m.Now()))
 	if s.ClockDoubt != 0 {
 		fmt.Fprintf(&p.out, " Doubt:%s", time.Duration(s.ClockDoubt))
+	}
+	if s.Asked+s.Cursors > 0 || c.Bool("queries") {
+		fmt.Fprintf(&p.out, " Asked:%d Cursors:%d Idle:%t", s.Asked, s.Cursors, p.m.Idle())
 	}
 	if s.ReadOnly != 0 {
 		fmt.Fprintf(&p.out, " ReadOnly:%d", s.ReadOnly)
@@ -516,6 +530,8 @@ func (p *play) describePush(body wire.PushBody) string {
 			s += fmt.Sprintf(" %d:%s", e.Offset, short(e.Data))
 		}
 		return s
+	case *wire.QueryChunk:
+		return fmt.Sprintf("Query:%d Chunk:%d%s", b.Query, b.Sequence, describeQuery(&wire.QueryReply{Columns: b.Columns, Rows: b.Rows, Position: b.Position}))
 	case *wire.SubscriptionClosed:
 		return fmt.Sprintf("Sub:%d Closed %s %q", b.Subscription, b.Code, b.Message)
 	case *wire.CaughtUp:
@@ -597,6 +613,10 @@ func describeBody(body wire.ResponseBody) string {
 		return describeQuery(b)
 	case *wire.BatchQueryReply:
 		return describeBatch(b)
+	case *wire.ChunkAckReply:
+		return fmt.Sprintf(" Unacknowledged:%d", b.Unacknowledged)
+	case *wire.CancelQueryReply:
+		return fmt.Sprintf(" Cancelled:%t", b.Cancelled)
 	case *wire.SyncReply:
 		return fmt.Sprintf(" Success:%t", b.Success)
 	case *wire.PingReply:

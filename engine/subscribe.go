@@ -38,14 +38,15 @@ type subscription struct {
 	ended   bool
 }
 
-// subscriber is a connection with subscriptions.
+// subscriber is a connection to which something is pushed: it has subscriptions, or streamed queries.
 type subscriber struct {
 	conn    ConnID
 	list    []*subscription
-	unsent  int  // at most so many bytes wait for it
-	choked  bool // nothing is pushed until much less does
-	reading int  // bytes that its reads under way may take
-	crowded bool // some wait until those take less
+	queries []*question // that are streamed
+	unsent  int         // at most so many bytes wait for it
+	choked  bool        // nothing is pushed until much less does
+	reading int         // bytes that its reads under way may take
+	crowded bool        // some wait until those take less
 }
 
 // audience is what a stream knows of its subscriptions.
@@ -117,7 +118,10 @@ func (m *Machine) subscribe(r *Request, b *wire.Subscribe, fx []Effect) []Effect
 // is now.
 func (m *Machine) listen(sub *subscription) {
 	if m.subs == nil {
-		m.subs, m.subscribers = map[wire.SubscriptionID]*subscription{}, map[ConnID]*subscriber{}
+		m.subs = map[wire.SubscriptionID]*subscription{}
+	}
+	if m.subscribers == nil {
+		m.subscribers = map[ConnID]*subscriber{}
 	}
 	m.subs[sub.id], m.subscribers[sub.to.conn] = sub, sub.to
 	sub.to.list = append(sub.to.list, sub)
@@ -198,9 +202,8 @@ func (m *Machine) end(sub *subscription, fx []Effect) []Effect {
 	if len(s.audience.list) == 0 {
 		s.audience = nil
 	}
-	if sub.to.list = without(sub.to.list, sub); len(sub.to.list) == 0 {
-		delete(m.subscribers, sub.to.conn)
-	}
+	sub.to.list = without(sub.to.list, sub)
+	m.vacate(sub.to)
 	if sub.group != nil {
 		return m.leave(sub, fx)
 	}
@@ -232,6 +235,10 @@ func (m *Machine) dismiss(c Dismiss, fx []Effect) []Effect {
 			Subscription: sub.id, Code: wire.ShuttingDown, Message: "the server is being stopped; connect again and go on behind the last event",
 		}))
 	}
+	fx = m.dismissQueries(c.Conn, fx)
+	if to := m.subscribers[c.Conn]; to != nil { // of a query at work; another may come
+		to.choked = to.unsent >= m.cfg.MaxPushed
+	}
 	return m.endBatch(fx) // deliveries may have gone back
 }
 
@@ -244,8 +251,7 @@ func (m *Machine) hangup(c Hangup, fx []Effect) []Effect {
 		m.cfg.hit(ProbeBatchLeft)
 		m.leaveSeries(c.Conn)
 	}
-	m.abandon(c.Conn)
-	return m.endBatch(fx)
+	return m.endBatch(m.abandon(c.Conn, fx))
 }
 
 // vacated returns a connection that is going, or nil. What one of its members held is not dealt to another.
@@ -258,7 +264,10 @@ func (m *Machine) vacated(conn ConnID) *subscriber {
 }
 
 // Subscribed reports whether a connection has subscriptions.
-func (m *Machine) Subscribed(conn ConnID) bool { return m.subscribers[conn] != nil }
+func (m *Machine) Subscribed(conn ConnID) bool {
+	to := m.subscribers[conn]
+	return to != nil && len(to.list) > 0
+}
 
 // Choked reports whether a connection has so much to take that nothing is pushed to it. The driver says by Drained when it
 // has come down to a count of bytes.
@@ -281,7 +290,7 @@ func (m *Machine) drained(c Drained, fx []Effect) []Effect {
 		return fx
 	}
 	fx = m.pumpAll(to, fx)
-	if !m.room(to) { // the others come first the next time
+	if !m.room(to) && len(to.list) > 0 { // the others come first the next time
 		to.list = append(to.list[1:], to.list[0])
 	}
 	return m.endBatch(fx) // retention may have moved
@@ -300,12 +309,11 @@ func (s *subscription) push(b wire.PushBody) *Push {
 // send pushes a message that is not of events.
 func (m *Machine) send(sub *subscription, b wire.PushBody, fx []Effect) []Effect {
 	p := sub.push(b)
-	m.burden(sub, Weight(&p.Msg))
+	m.burden(sub.to, Weight(&p.Msg))
 	return append(fx, p)
 }
 
-func (m *Machine) burden(sub *subscription, n int) {
-	to := sub.to
+func (m *Machine) burden(to *subscriber, n int) {
 	if to.unsent += n; to.unsent >= m.cfg.MaxPushed && !to.choked {
 		m.cfg.hit(ProbeSubscriberChoked)
 		to.choked = true
@@ -325,7 +333,7 @@ func (m *Machine) deliver(sub *subscription, events wire.EventRange, fx []Effect
 	m.stats.PushedBytes += uint64(events.Size)
 	p := &pushed{events: wire.SubscriptionEvents{Subscription: sub.id, Events: events}}
 	p.Push = Push{Conn: sub.to.conn, Msg: wire.Push{Codec: sub.req.Msg.Codec, Body: &p.events}}
-	m.burden(sub, Weight(&p.Msg))
+	m.burden(sub.to, Weight(&p.Msg))
 	return append(fx, &p.Push)
 }
 
@@ -433,11 +441,14 @@ func (m *Machine) uncrowd(to *subscriber, fx []Effect) []Effect {
 	return m.pumpAll(to, fx)
 }
 
-// pumpAll goes on with the subscriptions of a connection while there is room on it.
+// pumpAll goes on with the subscriptions of a connection, and its streamed queries, while there is room on it.
 func (m *Machine) pumpAll(to *subscriber, fx []Effect) []Effect {
 	to.crowded = false
 	for i := 0; i < len(to.list) && m.room(to); i++ {
 		fx = m.pump(to.list[i], fx)
+	}
+	if len(to.queries) > 0 {
+		fx = m.askOn(fx)
 	}
 	return fx
 }

@@ -48,6 +48,13 @@ type question struct {
 	together   []*sql.Question            // those of a batch, ask the first of them; nil of a query by itself
 	remembered wire.Option[wire.Position] // instead: the outcome of this one
 	lsn        seg.LSN                    // what its answer may reveal
+	seen       wire.Position              // that its answer shows
+	tables     *tables
+	stream     *streamed   // nil where it is answered whole
+	working    bool        // a job is at it
+	ended      *wire.Error // that is its answer, once the job has stopped
+	began      wire.Time   // monotonic
+	limit      wire.Span   // it may take
 }
 
 // tableCheck is what the log says of the tables at a point: what must come of the statements up to there.
@@ -98,7 +105,7 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 	}
 	kept := l.questions[:0]
 	for _, q := range l.questions {
-		if q.upto > l.next || len(m.questions) >= m.cfg.MaxQueries {
+		if q.upto > l.next || len(m.questions) >= m.cfg.MaxQueries || !m.may(q) {
 			kept = append(kept, q)
 			continue
 		}
@@ -114,9 +121,15 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 
 // answer has a job answer a question.
 func (m *Machine) answer(l *tables, q *question, fx []Effect) []Effect {
-	q.lsn = l.tenant.lsn
+	var job Job
+	if q.stream != nil {
+		job = m.takeChunk(q)
+	} else {
+		job = queryJob{l.db, q.ask, q.together, q.remembered}
+	}
+	q.working = true
 	var id JobID
-	id, fx = m.start("query", queryJob{l.db, q.ask, q.together, q.remembered}, fx)
+	id, fx = m.start("query", job, fx)
 	if m.questions == nil {
 		m.questions = map[JobID]*question{}
 	}
@@ -160,29 +173,25 @@ func (j queryJob) Run(seg.Files) any {
 func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
 	q := m.questions[id]
 	delete(m.questions, id)
-	if !q.remembered.Set {
-		m.asked--
-	}
+	q.working = false
 	switch {
-	case len(q.together) > 0:
-		fx = m.answerTogether(q, r, fx)
-	case r.refusal != nil:
-		fx = m.reply(q.req, r.refusal, q.lsn, fx)
 	case r.outcome != nil:
 		fx = m.replyOutcome(q.req, q.remembered.Value, r.outcome, q.lsn, fx)
+	case q.remembered.Set:
+		fx = m.reply(q.req, r.refusal, q.lsn, fx)
+	case q.ended != nil:
+		fx = m.closeQuestion(q, q.ended, fx)
+	case len(q.together) > 0:
+		q.lsn = q.tables.tenant.lsn // it may tell of what was decided meanwhile
+		fx = m.leaveQuestion(q, m.answerTogether(q, r, fx))
+	case r.refusal != nil:
+		q.lsn = q.tables.tenant.lsn // likewise
+		fx = m.closeQuestion(q, r.refusal, fx)
 	default:
-		position := r.result.Position
-		if !q.ask.At.Set && !q.ask.Time.Set {
-			position = max(position, q.position)
-		}
-		fx = m.reply(q.req, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Size: r.result.Size, Position: position}, q.lsn, fx)
+		q.saw(r.result.Position)
+		fx = m.closeQuestion(q, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Size: r.result.Size, Position: q.seen}, fx)
 	}
-	for _, t := range m.state.order { // it was perhaps another tenant's turn
-		if l := m.tables[t.id]; l != nil && len(l.questions) > 0 {
-			fx = m.carryOn(l, fx)
-		}
-	}
-	return m.endBatch(fx)
+	return m.endBatch(m.askOn(fx))
 }
 
 // replyOutcome tells what has become of a statement that writes.
@@ -350,19 +359,25 @@ func (m *Machine) giveUp(l *tables, why *wire.Error, fx []Effect) []Effect {
 	for _, w := range l.writes {
 		fx = m.refuse(w.req, wire.QueryExecutionError, after, fx, "the statement is in the log at position %d, and what came of it cannot be told: %s", w.position, why.Message)
 	}
-	for _, q := range l.questions {
-		if !q.remembered.Set {
-			m.asked--
-		}
-		fx = m.reply(q.req, why, after, fx)
-	}
+	questions := l.questions
 	l.writes, l.questions = nil, nil
+	for _, q := range questions {
+		switch {
+		case q.remembered.Set:
+			fx = m.reply(q.req, why, after, fx)
+		case l.broken == nil && q.stream != nil && q.stream.open: // it has all that it needs
+			l.questions = append(l.questions, q)
+		default:
+			q.lsn = max(q.lsn, after)
+			fx = m.closeQuestion(q, why, fx)
+		}
+	}
 	return fx
 }
 
 // tableStats counts what there is of SQL.
 func (m *Machine) tableStats(s *Stats) {
-	s.Asked, s.Tables = m.asked, len(m.tables)
+	s.Asked, s.Cursors, s.Tables = m.asked, m.cursors, len(m.tables)
 	for _, l := range m.tables { //det:order-free: sums
 		s.Unapplied += uint64(l.head() - l.next)
 		if l.broken != nil {
@@ -380,15 +395,6 @@ func (m *Machine) retryTables(fx []Effect) []Effect {
 		}
 	}
 	return fx
-}
-
-// abandon stops the queries of a connection that is gone.
-func (m *Machine) abandon(conn ConnID) {
-	for _, q := range m.questions { //det:order-free: all of them
-		if q.req.Conn == conn && q.ask != nil {
-			q.ask.Stop.Stop()
-		}
-	}
 }
 
 // Close gives back what the machine holds beyond Go's memory. Nothing may be asked of it afterwards.

@@ -45,6 +45,7 @@ const (
 	TableAlreadyExists
 	ConcurrentUse
 	ShuttingDown
+	Cancelled
 
 	// CodeCount is how many codes there are.
 	CodeCount = iota
@@ -96,11 +97,12 @@ var codes = [...]codeEntry{
 	StorageFull:             {"StorageFull", StorageError, retryable, "Free or add disk space on the server, then retry."},
 	DataCorrupted:           {"DataCorrupted", StorageError, final, "Stop writing, verify the server's storage, and restore what is damaged from a backup."},
 	Held:                    {"Held", InvalidRequest, final, "Have the hold on the stream released first."},
-	ResultTooLarge:          {"ResultTooLarge", QueryExecutionError, final, "Ask for less at a time: add a limit, or read in pages."},
+	ResultTooLarge:          {"ResultTooLarge", QueryExecutionError, final, "Stream the result (on protocol version 3, `streaming` in Query), or ask for less at a time: add a limit, or read in pages."},
 	StaleDelivery:           {"StaleDelivery", InvalidRequest, final, "Drop the delivery; it is no longer held here and another consumer may have it."},
 	TableAlreadyExists:      {"TableAlreadyExists", StreamAlreadyExists, final, "Use the existing table, or choose another name."},
 	ConcurrentUse:           {"ConcurrentUse", InvalidRequest, final, "Wait for the other use to end, or use another connection or consumer name."},
 	ShuttingDown:            {"ShuttingDown", InternalError, retryable, "Connect again in a moment; the server is being stopped or restarted."},
+	Cancelled:               {"Cancelled", QueryExecutionError, final, "Ask again where the answer is wanted after all; the query was ended on its own connection's request."},
 }
 
 // entry returns the code's description; a code from a later server has Unknown's.

@@ -15,7 +15,7 @@ const specified = `16 OffsetMismatch→11 · 17 StreamDeleted→5 · 18 Unsuppor
 	`20 GroupNotFound→2 · 21 GroupAlreadyExists→2 · 22 CheckpointNotFound→2 · 23 CheckpointAlreadyExists→2 · ` +
 	`24 ConstraintViolation→8 · 25 QuotaExceeded→14 · 26 PermissionDenied→3 · 27 Timeout*→1 · 28 StorageFull*→12 · ` +
 	`29 DataCorrupted→12 · 30 Held→2 · 31 ResultTooLarge→8 · 32 StaleDelivery→2 · 33 TableAlreadyExists→10 · ` +
-	`34 ConcurrentUse→2 · 35 ShuttingDown*→1`
+	`34 ConcurrentUse→2 · 35 ShuttingDown*→1 · 36 Cancelled→8`
 
 // specifiedV1 is its list of the codes that version 1 always had, in order; * as above.
 const specifiedV1 = `Unknown InternalError* InvalidRequest AuthenticationFailed TenantNotFound StreamNotFound ` +
@@ -76,7 +76,7 @@ func TestCodeOfALaterServerReadsAsUnknown(t *testing.T) {
 			t.Errorf("%s is not treated as Unknown", c)
 		}
 	}
-	if s := Code(CodeCount).String(); s != "Code(36)" {
+	if s := Code(CodeCount).String(); s != "Code(37)" {
 		t.Errorf("name is %q", s)
 	}
 }

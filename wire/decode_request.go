@@ -63,6 +63,10 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 		return &Credit{Subscription: SubscriptionID(d.u64()), Events: d.u64(), Bytes: d.u64()}
 	case OpAck, OpNack, OpExtendAck, OpCreateGroup, OpUpdateGroup, OpDeleteGroup, OpListGroups, OpGroupInfo, OpParked, OpExplain:
 		return d.groupRequest(op)
+	case OpChunkAck:
+		return &ChunkAck{Query: d.u64(), Sequence: d.u32()}
+	case OpCancelQuery:
+		return &CancelQuery{Query: d.u64()}
 	case OpPing:
 		return &Ping{}
 	case OpCreateTenant:
@@ -138,13 +142,13 @@ func (d *decoder) timestamps() Option[[]Time] {
 
 func (d *decoder) query(f Features) *Query {
 	m := &Query{SQL: d.str(), Params: d.params(f)}
-	m.Streaming, m.ChunkWindow, m.IdempotencyKey = d.queryTail()
+	m.Streaming, m.ChunkWindow, m.IdempotencyKey, m.TimeoutMS = d.queryTail()
 	return m
 }
 
 func (d *decoder) queryAt(f Features) *QueryAt {
 	m := &QueryAt{SQL: d.str(), Params: d.params(f), Position: Position(d.u64())}
-	m.Streaming, m.ChunkWindow, m.IdempotencyKey = d.queryTail()
+	m.Streaming, m.ChunkWindow, m.IdempotencyKey, m.TimeoutMS = d.queryTail()
 	return m
 }
 
@@ -159,7 +163,7 @@ func (d *decoder) params(f Features) []Value {
 	return d.values(f)
 }
 
-func (d *decoder) queryTail() (streaming bool, window uint32, key Option[Key]) {
+func (d *decoder) queryTail() (streaming bool, window uint32, key Option[Key], timeout uint32) {
 	if d.more() {
 		streaming = d.boolean()
 	}
@@ -169,7 +173,10 @@ func (d *decoder) queryTail() (streaming bool, window uint32, key Option[Key]) {
 	if d.more() {
 		key = optKey(d)
 	}
-	return streaming, window, key
+	if d.more() {
+		timeout = d.u32()
+	}
+	return streaming, window, key, timeout
 }
 
 func (d *decoder) readEvents() *ReadEvents {

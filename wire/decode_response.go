@@ -54,6 +54,10 @@ func (d *decoder) responseBody(variant uint32, f Features) ResponseBody {
 		return &CreditReply{Events: d.u64(), Bytes: int64(d.u64())}
 	case OpAck, OpNack, OpExtendAck, OpCreateGroup, OpUpdateGroup, OpDeleteGroup, OpListGroups, OpGroupInfo, OpParked, OpExplain:
 		return d.groupReply(op)
+	case OpChunkAck:
+		return &ChunkAckReply{Unacknowledged: d.u32()}
+	case OpCancelQuery:
+		return &CancelQueryReply{Cancelled: d.boolean()}
 	case OpPing:
 		return &PingReply{}
 	case OpCreateTenant:
@@ -98,10 +102,7 @@ func (d *decoder) appendEventsReply() *AppendEventsReply {
 }
 
 func (d *decoder) queryReply(at bool, f Features) *QueryReply {
-	m := &QueryReply{At: at, Columns: d.strings(), Rows: vec[[]Value](d, minVec)}
-	for i := range m.Rows {
-		m.Rows[i] = d.values(f)
-	}
+	m := &QueryReply{At: at, Columns: d.strings(), Rows: d.rows(f)}
 	if d.more() {
 		m.RowsAffected = d.u64()
 	}
@@ -112,6 +113,14 @@ func (d *decoder) queryReply(at bool, f Features) *QueryReply {
 		m.Trimmed = d.boolean()
 	}
 	return m
+}
+
+func (d *decoder) rows(f Features) [][]Value {
+	rows := vec[[]Value](d, minVec)
+	for i := range rows {
+		rows[i] = d.values(f)
+	}
+	return rows
 }
 
 func (d *decoder) readEventsReply(f Features) *ReadEventsReply {

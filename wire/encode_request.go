@@ -34,11 +34,11 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 		return appendAppendEvents(dst, m)
 	case *Query:
 		dst = appendValues(appendBytes(dst, m.SQL), m.Params, f)
-		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey)
+		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey, m.TimeoutMS)
 	case *QueryAt:
 		dst = appendValues(appendBytes(dst, m.SQL), m.Params, f)
 		dst = appendNumber(dst, m.Position)
-		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey)
+		return appendQueryTail(dst, m.Streaming, m.ChunkWindow, m.IdempotencyKey, m.TimeoutMS)
 	case *ReadEvents:
 		return appendReadEvents(dst, m)
 	case *Sync, *Ping, *VerifyAudit, *Clock:
@@ -65,6 +65,10 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 		return appendNumber(dst, m.Subscription)
 	case *Credit:
 		return appendNumber(appendNumber(appendNumber(dst, m.Subscription), m.Events), m.Bytes)
+	case *ChunkAck:
+		return appendU32(appendNumber(dst, m.Query), m.Sequence)
+	case *CancelQuery:
+		return appendNumber(dst, m.Query)
 	case *ConfirmClock:
 		return appendNumber(dst, m.Wall)
 	case *CreateTenant:
@@ -117,13 +121,18 @@ func appendAppendEvents(dst []byte, m *AppendEvents) []byte {
 	return appendOptKey(dst, m.IdempotencyKey)
 }
 
-func appendQueryTail(dst []byte, streaming bool, window uint32, key Option[Key]) []byte {
-	if !streaming && window == 0 && !key.Set {
+// appendQueryTail leaves out a timeout of 0, as senders do that never heard of it.
+func appendQueryTail(dst []byte, streaming bool, window uint32, key Option[Key], timeout uint32) []byte {
+	if !streaming && window == 0 && !key.Set && timeout == 0 {
 		return dst
 	}
 	dst = appendBool(dst, streaming)
 	dst = appendU32(dst, window)
-	return appendOptKey(dst, key)
+	dst = appendOptKey(dst, key)
+	if timeout == 0 {
+		return dst
+	}
+	return appendU32(dst, timeout)
 }
 
 func appendReadEvents(dst []byte, m *ReadEvents) []byte {

@@ -72,6 +72,10 @@ func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
 		return appendNumber(appendReplyTo(dst, OpUnsubscribe), m.Next)
 	case *CreditReply:
 		return appendNumber(appendNumber(appendReplyTo(dst, OpCredit), m.Events), m.Bytes)
+	case *ChunkAckReply:
+		return appendU32(appendReplyTo(dst, OpChunkAck), m.Unacknowledged)
+	case *CancelQueryReply:
+		return appendBool(appendReplyTo(dst, OpCancelQuery), m.Cancelled)
 	case *PingReply:
 		return appendReplyTo(dst, OpPing)
 	case *CreateTenantReply:

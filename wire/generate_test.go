@@ -112,11 +112,11 @@ func drawRequest(f Features) choice[*Request] {
 				maybe(t, drawTimes), maybe(t, drawKey)}
 		},
 		func(t *rapid.T) RequestBody {
-			return &Query{drawString(t), list(t, value), drawBool(t), drawU32(t), maybe(t, drawKey)}
+			return &Query{drawString(t), list(t, value), drawBool(t), drawU32(t), maybe(t, drawKey), drawU32(t)}
 		},
 		func(t *rapid.T) RequestBody {
 			return &QueryAt{drawString(t), list(t, value), drawNumber[Position](t), drawBool(t), drawU32(t),
-				maybe(t, drawKey)}
+				maybe(t, drawKey), drawU32(t)}
 		},
 		func(t *rapid.T) RequestBody {
 			return &ReadEvents{drawNumber[StreamID](t), drawNumber[Offset](t), drawNumber[uint64](t),
@@ -172,6 +172,8 @@ func drawRequest(f Features) choice[*Request] {
 				list(t, drawNumber[Offset]), drawNumber[Offset](t), drawU32(t)}
 		},
 		func(t *rapid.T) RequestBody { return &Explain{drawNumber[StreamID](t), drawString(t)} },
+		func(t *rapid.T) RequestBody { return &ChunkAck{drawNumber[uint64](t), drawU32(t)} },
+		func(t *rapid.T) RequestBody { return &CancelQuery{drawNumber[uint64](t)} },
 		func(t *rapid.T) RequestBody { return &Ping{} },
 		func(t *rapid.T) RequestBody { return &CreateTenant{drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ListTenants{drawNumber[TenantID](t), drawU32(t)} },
@@ -337,6 +339,8 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody {
 			return &ExplainReply{drawGroup(t), list(t, drawMember), list(t, drawHeld), list(t, drawString)}
 		},
+		func(t *rapid.T) ResponseBody { return &ChunkAckReply{drawU32(t)} },
+		func(t *rapid.T) ResponseBody { return &CancelQueryReply{drawBool(t)} },
 		func(t *rapid.T) ResponseBody { return &PingReply{} },
 		func(t *rapid.T) ResponseBody { return &CreateTenantReply{drawNumber[TenantID](t)} },
 		func(t *rapid.T) ResponseBody { return &ListTenantsReply{list(t, drawTenant), drawBool(t)} },
@@ -359,6 +363,11 @@ func drawPush(f Features) choice[*Push] {
 		func(t *rapid.T) PushBody { return &SubscriptionEvents{id(t), drawRange(f)(t)} },
 		func(t *rapid.T) PushBody { return &SubscriptionClosed{id(t), Code(drawU32(t)), drawString(t)} },
 		func(t *rapid.T) PushBody { return &GroupEvents{id(t), list(t, drawDelivery)} },
+		func(t *rapid.T) PushBody {
+			row := func(t *rapid.T) []Value { return list(t, drawValue(f)) }
+			return &QueryChunk{Query: drawNumber[uint64](t), Sequence: drawU32(t), Columns: list(t, drawString), Rows: list(t, row),
+				Position: drawNumber[Position](t)}
+		},
 		func(t *rapid.T) PushBody { return &CaughtUp{id(t), drawNumber[Offset](t)} },
 		func(t *rapid.T) PushBody {
 			return &Gap{id(t), drawNumber[Offset](t), drawNumber[Offset](t), GapReason(drawU32(t))}

@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Message is what a server sends: a *Response, or from version 3 on a *Push.
 type Message interface {
@@ -21,10 +24,11 @@ type Push struct {
 // PushBody is one of the push messages below.
 type PushBody interface{ variant() uint32 }
 
-// The variant indexes of pushes. 2 belongs to a later feature.
+// The variant indexes of pushes.
 const (
 	pushEvents      = 0
 	pushClosed      = 1
+	pushQueryChunk  = 2
 	pushGroupEvents = 3
 	pushCaughtUp    = 4
 	pushGap         = 5
@@ -42,6 +46,17 @@ type SubscriptionClosed struct {
 	Subscription SubscriptionID
 	Code         Code
 	Message      string
+}
+
+// QueryChunk is a piece of the result of a streamed query. Behind the last one comes the query's response, whose rows, if it
+// has any, come behind those of the chunks.
+type QueryChunk struct {
+	Query    uint64   // the id of its request
+	Sequence uint32   // counts from 0
+	Columns  []string // of the result, in the first chunk; empty in the others
+	Rows     [][]Value
+	Position Position // tail field; that the query sees, in the first chunk
+	Size     int      // about what the rows take on the wire, in bytes, where the sender says so; not sent
 }
 
 // CaughtUp says that a subscription has been sent every event there is; what follows is live.
@@ -82,6 +97,7 @@ type PushPing struct{}
 
 func (*SubscriptionEvents) variant() uint32 { return pushEvents }
 func (*SubscriptionClosed) variant() uint32 { return pushClosed }
+func (*QueryChunk) variant() uint32         { return pushQueryChunk }
 func (*CaughtUp) variant() uint32           { return pushCaughtUp }
 func (*Gap) variant() uint32                { return pushGap }
 func (*PushPing) variant() uint32           { return pushPing }
@@ -106,12 +122,12 @@ func AppendMessage(dst []byte, m Message, f Features, p *Packer) []byte {
 		dst = appendResponse(dst, r, f)
 	} else {
 		dst = beginFrame(dst, f)
-		dst = appendPush(appendU32(dst, messagePush), m.(*Push).Body)
+		dst = appendPush(appendU32(dst, messagePush), m.(*Push).Body, f)
 	}
 	return packFrame(dst, start, f, m.codec(), p)
 }
 
-func appendPush(dst []byte, body PushBody) []byte {
+func appendPush(dst []byte, body PushBody, f Features) []byte {
 	dst = appendU32(dst, body.variant())
 	switch b := body.(type) {
 	case *SubscriptionEvents:
@@ -122,6 +138,8 @@ func appendPush(dst []byte, body PushBody) []byte {
 		return dst
 	case *SubscriptionClosed:
 		return appendBytes(appendU32(appendNumber(dst, b.Subscription), uint32(b.Code)), b.Message)
+	case *QueryChunk:
+		return appendQueryChunk(dst, b, f)
 	case *GroupEvents:
 		return appendGroupEvents(dst, b)
 	case *CaughtUp:
@@ -135,6 +153,19 @@ func appendPush(dst []byte, body PushBody) []byte {
 	panic(fmt.Sprintf("wire: push of type %T", body))
 }
 
+func appendQueryChunk(dst []byte, b *QueryChunk, f Features) []byte {
+	dst = slices.Grow(dst, b.Size)
+	dst = appendStrings(appendU32(appendNumber(dst, b.Query), b.Sequence), b.Columns)
+	dst = appendCount(dst, len(b.Rows))
+	for _, row := range b.Rows {
+		dst = appendValues(dst, row, f)
+	}
+	if b.Position == 0 {
+		return dst
+	}
+	return appendNumber(dst, b.Position)
+}
+
 // DecodeMessage decodes the payload of a server's frame, once expanded; see DecodeResponse.
 func DecodeMessage(payload []byte, f Features) (Message, error) {
 	if f.Version < 3 {
@@ -143,7 +174,7 @@ func DecodeMessage(payload []byte, f Features) (Message, error) {
 	d := decoder{rest: payload}
 	switch d.variant(2) {
 	case messagePush:
-		p := &Push{Body: d.push()}
+		p := &Push{Body: d.push(f)}
 		if d.err != nil {
 			return nil, d.err
 		}
@@ -164,12 +195,14 @@ func asMessage(r *Response, err error) (Message, error) {
 	return r, nil
 }
 
-func (d *decoder) push() PushBody {
+func (d *decoder) push(f Features) PushBody {
 	switch d.u32() {
 	case pushEvents:
 		return &SubscriptionEvents{Subscription: SubscriptionID(d.u64()), Events: d.richEvents()}
 	case pushClosed:
 		return &SubscriptionClosed{Subscription: SubscriptionID(d.u64()), Code: Code(d.u32()), Message: d.str()}
+	case pushQueryChunk:
+		return d.queryChunk(f)
 	case pushGroupEvents:
 		return d.groupEvents()
 	case pushCaughtUp:
@@ -181,4 +214,12 @@ func (d *decoder) push() PushBody {
 	}
 	d.fail(errVariant)
 	return nil
+}
+
+func (d *decoder) queryChunk(f Features) *QueryChunk {
+	m := &QueryChunk{Query: d.u64(), Sequence: d.u32(), Columns: d.strings(), Rows: d.rows(f)}
+	if d.more() {
+		m.Position = Position(d.u64())
+	}
+	return m
 }

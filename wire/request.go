@@ -35,6 +35,8 @@ const (
 	OpGroupInfo      Op = 29
 	OpParked         Op = 30
 	OpExplain        Op = 31
+	OpChunkAck       Op = 32
+	OpCancelQuery    Op = 33
 	OpPing           Op = 34
 	OpCreateTenant   Op = 35
 	OpListTenants    Op = 36
@@ -105,6 +107,10 @@ func (o Op) String() string {
 		return "Parked"
 	case OpExplain:
 		return "Explain"
+	case OpChunkAck:
+		return "ChunkAck"
+	case OpCancelQuery:
+		return "CancelQuery"
 	case OpPing:
 		return "Ping"
 	case OpCreateTenant:
@@ -165,9 +171,10 @@ type AppendEvents struct {
 type Query struct {
 	SQL            string
 	Params         []Value
-	Streaming      bool        // tail field
-	ChunkWindow    uint32      // tail field
+	Streaming      bool        // tail field; the rows come as chunks, see QueryChunk
+	ChunkWindow    uint32      // tail field; how many of them may be unacknowledged, 0 leaves it to the server
 	IdempotencyKey Option[Key] // tail field
+	TimeoutMS      uint32      // tail field; a query that takes longer is ended, 0 leaves it to the server
 }
 
 // QueryAt runs one SQL query at a past position of the tenant's log.
@@ -175,9 +182,10 @@ type QueryAt struct {
 	SQL            string
 	Params         []Value
 	Position       Position
-	Streaming      bool        // tail field
+	Streaming      bool        // tail field, as those of Query
 	ChunkWindow    uint32      // tail field
 	IdempotencyKey Option[Key] // tail field
+	TimeoutMS      uint32      // tail field
 }
 
 // ReadEvents reads a stream from an offset. Reading stops once MaxBytes of event data is reached, so that the last
@@ -273,6 +281,15 @@ type Credit struct {
 // MaxCredit is the greatest balance of a subscription, of events as of bytes. What is granted beyond it is lost.
 const MaxCredit = 1 << 40
 
+// ChunkAck acknowledges the chunks of a streamed query of the connection, up to one of them. It is for version 3.
+type ChunkAck struct {
+	Query    uint64 // the id of its request
+	Sequence uint32
+}
+
+// CancelQuery ends a query of the connection, streamed or not.
+type CancelQuery struct{ Query uint64 } // the id of its request
+
 // Ping asks for a sign of life.
 type Ping struct{}
 
@@ -313,6 +330,8 @@ func (*ReleaseHold) Op() Op    { return OpReleaseHold }
 func (*Subscribe) Op() Op      { return OpSubscribe }
 func (*Unsubscribe) Op() Op    { return OpUnsubscribe }
 func (*Credit) Op() Op         { return OpCredit }
+func (*ChunkAck) Op() Op       { return OpChunkAck }
+func (*CancelQuery) Op() Op    { return OpCancelQuery }
 func (*Ping) Op() Op           { return OpPing }
 func (*CreateTenant) Op() Op   { return OpCreateTenant }
 func (*ListTenants) Op() Op    { return OpListTenants }

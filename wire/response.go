@@ -135,6 +135,12 @@ type CreditReply struct {
 	Bytes  int64 // below zero by what the last event passed it
 }
 
+// ChunkAckReply says how many chunks of the query are unacknowledged: none where it has ended.
+type ChunkAckReply struct{ Unacknowledged uint32 }
+
+// CancelQueryReply says whether there was such a query. It is then answered with an error, if it has not been answered.
+type CancelQueryReply struct{ Cancelled bool }
+
 // PingReply is a sign of life.
 type PingReply struct{}
 
@@ -191,6 +197,8 @@ func (*ReleaseHoldReply) isResponse()    {}
 func (*SubscribeReply) isResponse()      {}
 func (*UnsubscribeReply) isResponse()    {}
 func (*CreditReply) isResponse()         {}
+func (*ChunkAckReply) isResponse()       {}
+func (*CancelQueryReply) isResponse()    {}
 func (*PingReply) isResponse()           {}
 func (*CreateTenantReply) isResponse()   {}
 func (*ListTenantsReply) isResponse()    {}

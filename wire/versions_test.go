@@ -149,6 +149,7 @@ func vectorsOf(t testing.TB, version uint16) (list []namedVector) {
 	}
 	addNew(version, add)
 	addGroups(version, add)
+	addStreamed(version, add)
 	addCompressed(version, add)
 	return list
 }
@@ -188,6 +189,31 @@ func addNew(version uint16, add func(string, vector)) {
 	add(`PUSH Gap 5 from 3 to 7 damage`, push(&Gap{Subscription: 5, From: 3, To: 7, Reason: GapDamage}))
 	add(`PUSH Gap 5 from 3 to 7 for a reason without a name`, push(&Gap{Subscription: 5, From: 3, To: 7, Reason: 9999}))
 	add(`PUSH Ping`, push(&PushPing{}))
+}
+
+// addStreamed adds what ends queries in every version, and what streams their results in version 3.
+func addStreamed(version uint16, add func(string, vector)) {
+	add(`REQ CancelQuery id40 t42 query 4`, request(40, &CancelQuery{Query: 4}))
+	add(`RSP CancelQuery id40 cancelled true`, response(40, &CancelQueryReply{Cancelled: true}))
+	add(`RSP CancelQuery id40 cancelled false`, response(40, &CancelQueryReply{}))
+	add(`RSP Error id4 Cancelled "x"`, response(4, &Error{Code: Cancelled, Message: "x"}))
+	add(`REQ Query id4 t42 "SELECT 1" [] streaming false window 0 key None timeout 1500`,
+		request(4, &Query{SQL: "SELECT 1", TimeoutMS: 1500}))
+	if version < 3 {
+		return
+	}
+	add(`REQ Query id4 t42 "SELECT 1" [] streaming true window 0 key None`, request(4, &Query{SQL: "SELECT 1", Streaming: true}))
+	add(`REQ QueryAt id5 t42 "SELECT 1" [] position 7 streaming true window 4 key None timeout 1500`,
+		request(5, &QueryAt{SQL: "SELECT 1", Position: 7, Streaming: true, ChunkWindow: 4, TimeoutMS: 1500}))
+	add(`REQ ChunkAck id41 t42 query 4 up to 1`, request(41, &ChunkAck{Query: 4, Sequence: 1}))
+	add(`RSP ChunkAck id41 unacknowledged 2`, response(41, &ChunkAckReply{Unacknowledged: 2}))
+	add(`PUSH QueryChunk 4 sequence 0 cols[id,name] rows[[BigInt 1,Text "a"],[Double 1.5,Bytes 0102]] position 7`,
+		push(&QueryChunk{Query: 4, Columns: []string{"id", "name"}, Position: 7, Rows: [][]Value{
+			{{Kind: BigInt, Int: 1}, {Kind: Text, Text: "a"}}, {{Kind: Double, Float: 1.5}, {Kind: Bytes, Bytes: []byte{1, 2}}},
+		}}))
+	add(`PUSH QueryChunk 4 sequence 0 cols[id] rows[] position 7`, push(&QueryChunk{Query: 4, Columns: []string{"id"}, Position: 7}))
+	add(`PUSH QueryChunk 4 sequence 1 cols[] rows[[Null]]`, push(&QueryChunk{Query: 4, Sequence: 1, Rows: [][]Value{{{Kind: Null}}}}))
+	add(`RSP Query id4 cols[id] rows[] position 7`, response(4, &QueryReply{Columns: []string{"id"}, Position: 7}))
 }
 
 // addGroups adds what consumer groups have: their management in every version, membership in version 3.
@@ -448,7 +474,7 @@ func TestVectorsCoverEveryMessage(t *testing.T) {
 			}
 		}
 		for op := range Op(OpCount) {
-			pushed := op >= OpSubscribe && op <= OpExtendAck
+			pushed := op >= OpSubscribe && op <= OpExtendAck || op == OpChunkAck
 			if strings.HasPrefix(op.String(), "Op(") || pushed && version < 3 {
 				continue
 			}
@@ -458,7 +484,7 @@ func TestVectorsCoverEveryMessage(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range []string{"SubscriptionEvents", "SubscriptionClosed", "GroupEvents", "CaughtUp", "Gap", "Ping"} {
+		for _, name := range []string{"SubscriptionEvents", "SubscriptionClosed", "QueryChunk", "GroupEvents", "CaughtUp", "Gap", "Ping"} {
 			if seen["push "+name] != (version >= 3) {
 				t.Errorf("version %d has a vector of the push %s: %t", version, name, seen["push "+name])
 			}

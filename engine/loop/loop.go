@@ -203,8 +203,8 @@ func (l *Loop) Closed(now engine.Instant, id engine.ConnID) {
 	if c == nil {
 		return
 	}
-	l.step(now, engine.Hangup{Conn: id})
 	c.queue, c.ended = nil, true
+	l.step(now, engine.Hangup{Conn: id})
 	delete(l.conns, id)
 	i := sort.Search(len(l.order), func(i int) bool { return l.order[i].id >= id })
 	l.order = slices.Delete(l.order, i, i+1)

@@ -19,6 +19,8 @@ type Cursor struct {
 	c    *conn
 	once bool // the connection is of use to no other query
 	run  running
+	held bool         // the projection knows of it
+	kept []wire.Value // the next row, if it has been taken already
 }
 
 // Ask begins a query, or says why not.
@@ -27,6 +29,10 @@ func (p *Projection) Ask(q *Question) (*Cursor, *wire.Error) {
 	if e != nil {
 		return nil, e
 	}
+	cur.held = true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cursors = append(p.cursors, &cur)
 	return &cur, nil
 }
 
@@ -63,14 +69,33 @@ func (p *Projection) snapshot(q *Question) (Cursor, *wire.Error) {
 // Columns returns the names of the result's columns.
 func (cur *Cursor) Columns() []string { return cur.run.names }
 
-// Next returns the rows that come next, at least one where there is any, until they take most bytes. More says that there
-// may be others behind them. After an error the cursor is of no use but to be closed.
-func (cur *Cursor) Next(most int) (rows [][]wire.Value, size int, more bool, e *wire.Error) {
-	return cur.c.fetch(&cur.run, most)
+// Next returns the rows that come next, at least one where there is any, until they take most bytes or a little more, and
+// never more than limit. More says that there are others behind them. After an error the cursor is of no use but to be closed.
+func (cur *Cursor) Next(most, limit int) (rows [][]wire.Value, n int, more bool, e *wire.Error) {
+	if cur.kept != nil {
+		rows, n, cur.kept = [][]wire.Value{cur.kept}, rowSize(cur.kept), nil
+	}
+	if n < most {
+		next, size, _, refused := cur.c.fetch(&cur.run, most-n)
+		rows, n, e = append(rows, next...), n+size, refused
+	}
+	if last := len(rows) - 1; n > limit && e == nil {
+		cur.kept = rows[last]
+		one := rowSize(cur.kept)
+		if rows, n = rows[:last], n-one; one > limit {
+			e = wire.Errorf(wire.ResultTooLarge, "one row of the result is larger than %d bytes; select less of it", limit)
+		}
+	}
+	return rows, n, cur.kept != nil || cur.run.more, e
 }
 
 // Close ends the query.
 func (cur *Cursor) Close() {
+	if cur.held {
+		cur.p.mu.Lock()
+		cur.p.cursors = slices.DeleteFunc(cur.p.cursors, func(o *Cursor) bool { return o == cur })
+		cur.p.mu.Unlock()
+	}
 	cur.c.finish(&cur.run) // an error was told when it arose
 	cur.c.own = true
 	if cur.once {
@@ -123,11 +148,10 @@ func (c *conn) fetch(r *running, most int) (rows [][]wire.Value, n int, more boo
 	defer c.panicked(&e)
 	for r.more && e == nil && (n < most || len(rows) == 0) {
 		row := make([]wire.Value, len(r.columns))
-		n += 8
 		for i := range r.columns {
 			row[i] = r.columns[i].value(r.s.Stmt, i)
-			n += size(row[i])
 		}
+		n += rowSize(row)
 		rows = append(rows, row)
 		e = c.step(r)
 	}

@@ -36,6 +36,7 @@ type Projection struct {
 	schema   uint64        // another one whenever the tables are of another kind
 	times    []moment      // of all entries, ascending
 	idle     []*conn       // for queries
+	cursors  []*Cursor     // that are open
 	closed   bool
 }
 
@@ -64,8 +65,14 @@ func Open() (*Projection, error) {
 	return p, nil
 }
 
-// Close gives the memory back. Queries that run come to their end by themselves.
+// Close gives the memory back, that of cursors too. No cursor may be at work.
 func (p *Projection) Close() {
+	p.mu.Lock()
+	cursors := p.cursors
+	p.mu.Unlock()
+	for _, cur := range slices.Clone(cursors) {
+		cur.Close()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

@@ -71,7 +71,7 @@ func (c *conn) query(text string, params []wire.Value, b budget, most int) (*Res
 func (c *conn) whole(run *running, most int) (*Result, *wire.Error) {
 	rows, size, more, e := c.fetch(run, most)
 	if e == nil && (more || size > most) {
-		e = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT", most)
+		e = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT, or stream it (`streaming` in Query, on protocol version 3)", most)
 	}
 	if e != nil {
 		return &Result{Columns: run.names}, e
@@ -123,6 +123,9 @@ func (c *conn) lookAway() error {
 	return c.do(rollback)
 }
 
+// maxIdle is how many connections are kept for later queries.
+const maxIdle = 8
+
 // giveBack keeps a connection for the next query.
 func (p *Projection) giveBack(c *conn) {
 	p.mu.Lock()
@@ -131,7 +134,7 @@ func (p *Projection) giveBack(c *conn) {
 	if c.seen != p.position && !c.broken {
 		err = c.lookAway()
 	}
-	if c.broken || err != nil || p.closed {
+	if c.broken || err != nil || p.closed || len(p.idle) >= maxIdle {
 		c.close()
 		return
 	}

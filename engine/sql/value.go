@@ -111,3 +111,12 @@ func (c *column) value(s *sqlite3.Stmt, i int) wire.Value {
 
 // size returns about what a value takes on the wire, in bytes; no less.
 func size(v wire.Value) int { return 16 + (len(v.Text)+len(v.Bytes))*4/3 }
+
+// rowSize returns the same of a row.
+func rowSize(row []wire.Value) int {
+	n := 8
+	for i := range row {
+		n += size(row[i])
+	}
+	return n
+}
