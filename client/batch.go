@@ -25,7 +25,11 @@ type batchOption func(*wire.BatchQuery)
 
 func (o batchOption) apply(b *wire.BatchQuery) { o(b) }
 
-func (o StatementOption) apply(b *wire.BatchQuery) { b.IdempotencyKey = o.key }
+func (o StatementOption) apply(b *wire.BatchQuery) {
+	if o.key.Set { // a limit of time is for a query by itself
+		b.IdempotencyKey = o.key
+	}
+}
 
 // Atomic carries out all statements of a batch, or none. They are one entry of the tenant's log, and a query in it sees what
 // the statements before it have done.
@@ -87,7 +91,7 @@ func fill(b *wire.BatchQuery, statements []Statement) error {
 		case err != nil:
 			return fmt.Errorf("statement %d: %w", i+1, err)
 		case o != (StatementOption{}):
-			return invalid("statement %d has a key of its own; give it to the batch", i+1)
+			return invalid("statement %d has a key or a limit of time of its own; a batch has one key, and no limit", i+1)
 		}
 		b.Queries[i] = wire.BatchedQuery{SQL: s.Text, Params: list}
 		params += len(list)
@@ -114,14 +118,14 @@ func batched(reply *wire.BatchQueryReply, atomic bool) *Batched {
 			b.Results[i].Err = answered(&wire.Error{Code: r.Err.Code, Message: r.Err.Message, Retryable: r.Err.Code.Retryable()})
 			continue
 		}
-		rows := &wire.QueryReply{Columns: r.Columns, Rows: r.Rows}
+		rows := &Rows{columns: r.Columns, rows: r.Rows}
 		if atomic {
-			rows.Position = reply.Position
+			rows.position = reply.Position
 		}
 		if len(r.Rows) == 1 && len(r.Rows[0]) == 2 && slices.Equal(r.Columns, []string{"rows_affected", "log_offset"}) {
-			rows.RowsAffected, rows.Position = uint64(r.Rows[0][0].Int), Position(r.Rows[0][1].Int)
+			rows.affected, rows.position = uint64(r.Rows[0][0].Int), Position(r.Rows[0][1].Int)
 		}
-		b.Results[i].Rows = &Rows{reply: rows}
+		b.Results[i].Rows = rows
 	}
 	return b
 }
@@ -131,7 +135,7 @@ func (r BatchResult) Executed() (Executed, error) {
 	if r.Err != nil {
 		return Executed{}, r.Err
 	}
-	return Executed{RowsAffected: r.Rows.reply.RowsAffected, Position: r.Rows.reply.Position}, nil
+	return Executed{RowsAffected: r.Rows.affected, Position: r.Rows.position}, nil
 }
 
 // Failed returns the index of the first statement that failed, or -1. Of an atomic batch that is the statement for which the

@@ -17,19 +17,21 @@ type call struct {
 	again  wire.RequestBody               // to send it again although it was sent; nil where that could do it twice
 	bound  bool                           // it means something only on the link that it was made for
 	sub    *subscription                  // it begins
+	chunks *chunks                        // that come before the reply; nil where none do
 	then   func(wire.ResponseBody, error) // is called with the outcome; nil for calls that somebody waits for
 	keyed  bool                           // the server knows it again, so that it may be sent again although it changes something
 
 	// Guarded by Client.mu.
-	id    uint64
-	size  int           // of its frame, in bytes
-	frame []byte        // while it waits for a connection; then it was never sent
-	shape wire.Features // of the frame, and of copy
-	end   uint64        // where its frame ends among the bytes of the link, otherwise
-	copy  []byte        // its frame once more, where it is keyed
-	doubt bool          // it changes something and was sent over a link that broke
-	left  bool          // nobody waits for it any more
-	ready chan struct{} // closed by finish; made by whoever waits
+	id        uint64
+	size      int           // of its frame, in bytes
+	frame     []byte        // while it waits for a connection; then it was never sent
+	shape     wire.Features // of the frame, and of copy
+	end       uint64        // where its frame ends among the bytes of the link, otherwise
+	copy      []byte        // its frame once more, where it is keyed
+	doubt     bool          // it changes something and was sent over a link that broke
+	left      bool          // nobody waits for it any more
+	cancelled bool          // the server was told to end it
+	ready     chan struct{} // closed by finish; made by whoever waits
 
 	state atomic.Uint32     // pending, awaited or finished
 	reply wire.ResponseBody // set before finished
@@ -99,7 +101,9 @@ func (c *Client) giveUp(ctx context.Context, k *call) error {
 		err := notSent(ctx, c.outage)
 		c.withdraw(k, err)
 		return err
-	case k.again != nil:
+	}
+	c.cancel(k)
+	if k.again != nil || k.chunks != nil && k.chunks.begun {
 		k.left = true
 		return ctx.Err()
 	}

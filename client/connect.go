@@ -85,6 +85,9 @@ func (k *call) reshape(f wire.Features) {
 		panic("client: a frame of its own cannot be decoded: " + err.Error())
 	}
 	r.Codec = k.c.cfg.codec // which version 1 does not carry
+	if k.chunks != nil {
+		setStreaming(r.Body, f)
+	}
 	k.frame, k.shape = wire.AppendRequest(nil, r, f), f
 	if k.keyed {
 		k.copy = k.frame
@@ -147,6 +150,10 @@ func (c *Client) fate(k *call, l *link) error {
 	k.doubt = k.doubt || sent && k.again == nil
 	broken := fmt.Errorf("connection to %s: %w", c.addr, l.err)
 	over := c.closed || sent && errors.Is(l.err, ErrProtocol)
+	if k.chunks != nil && k.chunks.begun {
+		k.doubt = false
+		return broken
+	}
 	switch {
 	case k.doubt && (over || !k.keyed):
 		return k.unknown(broken)
@@ -257,7 +264,7 @@ func (c *Client) dial(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) }) // ends what the handshake waits for
-	s, f, err := c.handshake(nc)
+	s, f, can, err := c.handshake(nc)
 	if !stop() && err == nil {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
@@ -265,16 +272,18 @@ func (c *Client) dial(ctx context.Context) (*link, error) {
 		nc.Close() // it is given up, whatever this says
 		return nil, err
 	}
-	return newLink(nc, s, f), nil
+	l := newLink(nc, s, f)
+	l.cancels = slices.Contains(can, "streaming")
+	return l, nil
 }
 
-// handshake agrees on the version and shape of messages.
-func (c *Client) handshake(nc net.Conn) (*wire.ClientSession, wire.Features, error) {
+// handshake agrees on the version and shape of messages, and returns the server's capabilities too.
+func (c *Client) handshake(nc net.Conn) (*wire.ClientSession, wire.Features, []string, error) {
 	var none wire.Features
 	hello := &wire.Handshake{ClientVersion: c.cfg.version, AuthToken: c.cfg.token, Capabilities: wanted.Capabilities()}
 	frame := wire.AppendRequest(nil, &wire.Request{Tenant: c.cfg.tenant, Body: hello}, wire.Features{})
 	if _, err := nc.Write(frame); err != nil {
-		return nil, none, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
+		return nil, none, nil, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
 	}
 	s := wire.NewClientSession(wire.Alone()) // only its reader uses it
 	buf := make([]byte, 4<<10)
@@ -283,15 +292,18 @@ func (c *Client) handshake(nc net.Conn) (*wire.ClientSession, wire.Features, err
 		replies, fault := s.Feed(buf[:n], nil)
 		switch {
 		case fault != nil:
-			return nil, none, fmt.Errorf("handshake with %s: %w: %w", c.addr, ErrProtocol, fault)
+			return nil, none, nil, fmt.Errorf("handshake with %s: %w: %w", c.addr, ErrProtocol, fault)
 		case len(replies) > 1:
-			return nil, none, fmt.Errorf("handshake with %s: %w: %d replies to one request", c.addr, ErrProtocol, len(replies))
+			return nil, none, nil, fmt.Errorf("handshake with %s: %w: %d replies to one request", c.addr, ErrProtocol, len(replies))
 		case len(replies) == 1:
 			f, err := c.welcome(replies[0].(*wire.Response)) // nothing else travels in version 1
 			s.SetFeatures(f)
-			return s, f, err
+			if err != nil {
+				return nil, none, nil, err
+			}
+			return s, f, replies[0].(*wire.Response).Body.(*wire.HandshakeReply).Capabilities, nil
 		case err != nil:
-			return nil, none, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
+			return nil, none, nil, fmt.Errorf("%w: handshake with %s: %w", ErrUnavailable, c.addr, err)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type link struct {
 	nc       net.Conn
 	session  *wire.ClientSession
 	features wire.Features
+	cancels  bool          // the server knows CancelQuery
 	wake     chan struct{} // has room for one: rouses the writer
 	broken   chan struct{} // closed by fail
 	once     sync.Once
@@ -197,6 +198,9 @@ func (c *Client) answered(l *link, r *wire.Response) error {
 			l.begin(k.sub, b.Subscription)
 		}
 	}
+	if k.chunks != nil {
+		k.chunks.link = l
+	}
 	l.batch = append(l.batch, done{k, r.Body})
 	return nil
 }
@@ -276,6 +280,10 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpParked
 	case *wire.ExplainReply:
 		return op == wire.OpExplain
+	case *wire.ChunkAckReply:
+		return op == wire.OpChunkAck
+	case *wire.CancelQueryReply:
+		return op == wire.OpCancelQuery
 	case *wire.PingReply:
 		return op == wire.OpPing
 	case *wire.CreateTenantReply:

@@ -22,7 +22,8 @@ func Once(k Key) StatementOption { return StatementOption{key: wire.Some(k.wire(
 // StatementOption is a setting of one statement. It is given among its arguments, and is none of them.
 type StatementOption struct{ key wire.Option[wire.Key] }
 
-// Query runs an SQL statement and returns its rows, which have arrived whole. The parameters $1, $2 and so on of the text,
+// Query runs an SQL statement and returns its rows, which come while they are read: see Rows. Ctx is that of all of it;
+// where it ends before the last row has come, the query ends at the server too. The parameters $1, $2 and so on of the text,
 // or its question marks, take args in their order: nil, integers, floats, booleans, strings, []byte, time.Time, pointers to
 // those, and whatever implements driver.Valuer.
 //
@@ -57,20 +58,12 @@ func (c *Client) Exec(ctx context.Context, text string, args ...any) (Executed, 
 	if c.cfg.autoKeys && !o.key.Set {
 		o.key = wire.Some(NewKey().wire())
 	}
-	r, err := c.rows(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
+	reply, err := c.do(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
 	if err != nil {
 		return Executed{}, err
 	}
-	return Executed{RowsAffected: r.reply.RowsAffected, Position: r.reply.Position}, nil
-}
-
-// rows makes a request that is answered with a result.
-func (c *Client) rows(ctx context.Context, ask wire.RequestBody) (*Rows, error) {
-	reply, err := c.do(ctx, ask)
-	if err != nil {
-		return nil, err
-	}
-	return &Rows{reply: reply.(*wire.QueryReply)}, nil
+	r := reply.(*wire.QueryReply)
+	return Executed{RowsAffected: r.RowsAffected, Position: r.Position}, nil
 }
 
 // arguments sorts the parameters of a statement from its options. It refuses what would end the connection.

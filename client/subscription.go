@@ -214,6 +214,8 @@ func (c *Client) pushed(l *link, p *wire.Push) error {
 		l.subs[b.Subscription].take(b)
 	case *wire.Gap:
 		l.subs[b.Subscription].take(b)
+	case *wire.QueryChunk:
+		return c.chunked(l, b)
 	case *wire.PushPing:
 		c.tellLocked(l, &wire.Ping{})
 	default:

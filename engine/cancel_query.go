@@ -85,9 +85,14 @@ func (m *Machine) dismissQueries(conn ConnID, fx []Effect) []Effect {
 // overtime ends the queries that have taken longer than they may.
 func (m *Machine) overtime(fx []Effect) []Effect {
 	for _, q := range m.asking(func(q *question) bool { return m.late(q) != nil }) {
-		m.cfg.hit(ProbeQueryTimedOut)
-		m.stats.TimedOut++
-		fx = m.endQuestion(q, m.late(q), fx)
+		why := m.late(q)
+		if why.Code == wire.Timeout {
+			m.cfg.hit(ProbeQueryTimedOut)
+			m.stats.TimedOut++
+		} else {
+			m.cfg.hit(ProbeCursorRefused)
+		}
+		fx = m.endQuestion(q, why, fx)
 	}
 	return fx
 }
@@ -102,7 +107,12 @@ func (m *Machine) late(q *question) *wire.Error {
 		return wire.Errorf(wire.Timeout, "the query takes longer than %d ms, %s limit", q.limit/millisecond, whose)
 	}
 	s := q.stream
-	if s == nil || q.working || s.next == 0 || m.may(q) || wire.Span(m.clock.mono-s.moved) <= m.cfg.AckPatience {
+	switch {
+	case s == nil || q.working || m.may(q):
+		return nil
+	case s.next == 0 && m.cursors >= m.cfg.MaxCursors && wire.Span(m.clock.mono-q.began) > m.cfg.CursorWait:
+		return wire.Errorf(wire.RateLimited, "%d streamed queries are open; try again when some of them are done", m.cursors)
+	case s.next == 0 || wire.Span(m.clock.mono-s.moved) <= m.cfg.AckPatience:
 		return nil
 	}
 	return wire.Errorf(wire.Timeout, "the query waits for longer than %d ms for its connection, or for an acknowledgement: of %d chunks, %d are acknowledged",

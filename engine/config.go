@@ -79,9 +79,10 @@ type Config struct {
 	// wait or be at work.
 	MaxQueries   int
 	MaxQuestions int
-	// MaxCursors is how many streamed queries may be open between two chunks; each holds a snapshot and a connection's memory.
-	// ChunkBytes is about the greatest chunk.
+	// MaxCursors is how many streamed queries may be open between two chunks, give or take MaxQueries; each holds a snapshot
+	// and a connection's memory. More wait, for CursorWait at most. ChunkBytes is about the greatest chunk.
 	MaxCursors int
+	CursorWait wire.Span
 	ChunkBytes int
 	// QueryTime is how long a query may take, and AckPatience how long a streamed one waits until its client takes what it
 	// was sent.
@@ -121,7 +122,8 @@ func DefaultConfig() Config {
 		SQLPages:       256 << 10,
 		MaxQueries:     8,
 		MaxQuestions:   10_000,
-		MaxCursors:     100,
+		MaxCursors:     32,
+		CursorWait:     10 * Second,
 		ChunkBytes:     256 << 10,
 		QueryTime:      Hour,
 		AckPatience:    5 * Minute,

@@ -378,7 +378,7 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.chunked(c.Job, r, fx)
 	case closeResult:
 		m.closing--
-		return fx
+		return m.askOn(fx)
 	case orderResult:
 		return m.keysFound(c.Job, r, fx)
 	case readResult:

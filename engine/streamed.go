@@ -68,7 +68,7 @@ func (m *Machine) stream(q *question, window uint32) {
 // may reports whether a question has room for the next part of its answer.
 func (m *Machine) may(q *question) bool {
 	s := q.stream
-	return s == nil || s.next-s.acked < s.window && m.room(s.to)
+	return s == nil || s.next-s.acked < s.window && (s.next > 0 || m.cursors < m.cfg.MaxCursors) && m.room(s.to)
 }
 
 // chunkJob takes the next chunk of a question.
@@ -124,17 +124,14 @@ func (m *Machine) chunked(id JobID, r chunkResult, fx []Effect) []Effect {
 	s := q.stream
 	s.cursor = r.cursor
 	s.to.reading -= s.piece
-	switch first := s.next == 0; {
+	switch {
 	case q.ended != nil:
 		fx = m.closeQuestion(q, q.ended, fx)
 	case r.refusal != nil:
-		if first {
+		if s.next == 0 {
 			q.lsn = q.tables.tenant.lsn // it may tell of what was decided meanwhile
 		}
 		fx = m.closeQuestion(q, r.refusal, fx)
-	case first && r.cursor != nil && m.cursors >= m.cfg.MaxCursors:
-		m.cfg.hit(ProbeCursorRefused)
-		fx = m.closeQuestion(q, wire.Errorf(wire.RateLimited, "%d streamed queries are open; try again when some of them are done", m.cursors), fx)
 	default:
 		fx = m.pushChunk(q, r, fx)
 	}

@@ -152,11 +152,14 @@ type rows struct{ r *client.Rows }
 func (r rows) Columns() []string { return r.r.Columns() }
 
 // Close implements driver.Rows.
-func (r rows) Close() error { return nil }
+func (r rows) Close() error { return r.r.Close() }
 
 // Next implements driver.Rows.
 func (r rows) Next(to []driver.Value) error {
 	if !r.r.Next() {
+		if err := r.r.Err(); err != nil {
+			return err
+		}
 		return io.EOF
 	}
 	for i, v := range r.r.Values() {

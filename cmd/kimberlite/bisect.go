@@ -110,7 +110,7 @@ func (b *bisect) position(ctx context.Context, m moment) (client.Position, error
 	if err != nil {
 		return 0, err
 	}
-	return rows.Position(), nil
+	return rows.Position(), rows.Close()
 }
 
 // halve finds the first position behind from, up to to, at which the query is true.
@@ -178,7 +178,7 @@ func (b *bisect) rows(ctx context.Context, at client.Position) (list [][]any, _ 
 	for values := range r.All() {
 		list = append(list, values)
 	}
-	return list, nil
+	return list, r.Err()
 }
 
 // look returns the rows of the query at a position; none where its tables, or columns of them, do not exist there.

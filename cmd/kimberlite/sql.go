@@ -202,12 +202,13 @@ func (s *session) run(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	took := time.Since(began)
-	if err := s.print(rows); err != nil {
+	defer rows.Close()
+	n, err := s.print(rows)
+	if err != nil {
 		return err
 	}
 	if s.timing {
-		fmt.Fprintf(s.stderr, "%s, position %d, %s\n", count(uint64(rows.Len()), "row"), rows.Position(), took.Round(time.Microsecond))
+		fmt.Fprintf(s.stderr, "%s, position %d, %s\n", count(n, "row"), rows.Position(), time.Since(began).Round(time.Microsecond))
 	}
 	return s.stdout.Flush()
 }

@@ -117,7 +117,7 @@ func (o *sqlFlags) printBatch(s *session, b *client.Batched, place func(i int) s
 	failures := 0
 	for i, r := range b.Results {
 		if r.Err == nil {
-			if err := s.print(r.Rows); err != nil {
+			if _, err := s.print(r.Rows); err != nil {
 				return err
 			}
 			continue

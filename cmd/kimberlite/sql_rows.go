@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -51,9 +52,12 @@ func parseParam(s string) (any, error) {
 	return s, nil
 }
 
-// print prints the rows of a result. That of a statement that writes, and has no RETURNING, is a row of rows_affected and
-// log_offset.
-func (s *session) print(r *client.Rows) error {
+// printSoon is after how long the rows that are there are shown, although more may come at once.
+const printSoon = 200 * time.Millisecond
+
+// print prints the rows of a result as they come, and returns how many there are. That of a statement that writes, and has no
+// RETURNING, is a row of rows_affected and log_offset. Where the result breaks off, what came of it is printed.
+func (s *session) print(r *client.Rows) (n uint64, err error) {
 	shape := rowShape{format: s.format, names: distinct(r.Columns())}
 	header := r.Columns()
 	if s.format == formatTable {
@@ -63,12 +67,24 @@ func (s *session) print(r *client.Rows) error {
 		}
 	}
 	p := newPrinter(s.stdout, s.format, header...)
-	for values := range r.All() {
-		if err := p.print(shape.row(values)); err != nil {
-			return err
+	shown := time.Now()
+	for r.Next() {
+		n++
+		if err := p.print(shape.row(r.Values())); err != nil {
+			return n, err
+		}
+		if now := time.Now(); now.Sub(shown) > printSoon {
+			shown = now
+			p.csv.Flush() // its error comes back below
+			if err := s.stdout.Flush(); err != nil {
+				return n, err
+			}
 		}
 	}
-	return p.close()
+	if r.Err() != nil { // no JSON array is closed whose end is missing
+		return n, errors.Join(r.Err(), p.flush(), s.stdout.Flush())
+	}
+	return n, p.close()
 }
 
 // rowShape makes rows of values, in the shape that the format needs.

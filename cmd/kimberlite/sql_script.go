@@ -231,6 +231,7 @@ func (s *session) schema(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
+	defer rows.Close()
 	found := false
 	for rows.Next() {
 		var name, table, text string
@@ -241,6 +242,9 @@ func (s *session) schema(ctx context.Context, arg string) error {
 			fmt.Fprintf(s.stdout, "%s;\n", text) // its error comes back below
 			found = true
 		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
 	}
 	if arg != "" && !found {
 		return &failure{fmt.Errorf("there is no table or view %s", printable([]byte(arg))), exitNotFound, ".tables lists them"}
