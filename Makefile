@@ -9,7 +9,7 @@ ROUNDS ?= 10
 FUZZTIME ?= 100000x
 GO   ?= go
 
-.PHONY: help build test race sim sim-many sim-diff soak mutants crash fuzz bench lint clean
+.PHONY: help build test race sim sim-many sim-diff soak mutants crash fuzz bench large-result lint clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ fuzz: ## so many inputs for every fuzz target: make fuzz FUZZTIME=100000x
 
 bench: build ## measure a real server on this machine
 	bin/kimberlite bench
+
+large-result: ## read a result of many rows in little memory: make large-result ROWS=10000000
+	ROWS=$(or $(ROWS),10000000) $(GO) test ./client -run TestALargeResultTakesLittleMemory -count=1 -v -timeout 30m
 
 lint: ## gofmt, vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

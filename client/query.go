@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"math"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -19,8 +21,18 @@ type Executed struct {
 // that matches ErrInvalidRequest.
 func Once(k Key) StatementOption { return StatementOption{key: wire.Some(k.wire())} }
 
+// Within has the server end a query that takes longer, with an error that matches ErrTimeout. It looks at that four times a
+// second. It has no effect on a statement that writes. A context with a deadline ends a query, too; this one also counts
+// where the client is gone without the server's knowing.
+func Within(d time.Duration) StatementOption {
+	return StatementOption{timeout: uint32(min(max(d.Milliseconds(), 1), math.MaxUint32))}
+}
+
 // StatementOption is a setting of one statement. It is given among its arguments, and is none of them.
-type StatementOption struct{ key wire.Option[wire.Key] }
+type StatementOption struct {
+	key     wire.Option[wire.Key]
+	timeout uint32 // in milliseconds; 0 is none
+}
 
 // Query runs an SQL statement and returns its rows, which come while they are read: see Rows. Ctx is that of all of it;
 // where it ends before the last row has come, the query ends at the server too. The parameters $1, $2 and so on of the text,
@@ -35,17 +47,17 @@ func (c *Client) Query(ctx context.Context, text string, args ...any) (*Rows, er
 	if err != nil {
 		return nil, err
 	}
-	return c.rows(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key})
+	return c.rows(ctx, &wire.Query{SQL: text, Params: params, IdempotencyKey: o.key, TimeoutMS: o.timeout})
 }
 
 // QueryAt runs an SQL query as Query does, and sees the tables as they were behind a position of the tenant's log. A
 // position beyond its end is an error that matches ErrPositionAhead.
 func (c *Client) QueryAt(ctx context.Context, at Position, text string, args ...any) (*Rows, error) {
-	params, _, err := arguments(text, args)
+	params, o, err := arguments(text, args)
 	if err != nil {
 		return nil, err
 	}
-	return c.rows(ctx, &wire.QueryAt{SQL: text, Params: params, Position: at})
+	return c.rows(ctx, &wire.QueryAt{SQL: text, Params: params, Position: at, TimeoutMS: o.timeout})
 }
 
 // Exec runs an SQL statement that writes, and returns once it is on stable storage and carried out. Its args are those of
@@ -73,7 +85,11 @@ func arguments(text string, args []any) (params []wire.Value, o StatementOption,
 	}
 	for _, a := range args {
 		if option, ok := a.(StatementOption); ok {
-			o = option
+			if option.key.Set {
+				o.key = option.key
+			} else {
+				o.timeout = option.timeout
+			}
 			continue
 		}
 		v, err := parameter(a)

@@ -21,6 +21,7 @@ type Cursor struct {
 	run  running
 	held bool         // the projection knows of it
 	kept []wire.Value // the next row, if it has been taken already
+	work int          // the steps that there are for each call of Next, as budget counts them
 }
 
 // Ask begins a query, or says why not.
@@ -29,7 +30,7 @@ func (p *Projection) Ask(q *Question) (*Cursor, *wire.Error) {
 	if e != nil {
 		return nil, e
 	}
-	cur.held = true
+	cur.held, cur.work = true, int(q.Steps/stepsAtOnce)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cursors = append(p.cursors, &cur)
@@ -70,12 +71,14 @@ func (p *Projection) snapshot(q *Question) (Cursor, *wire.Error) {
 func (cur *Cursor) Columns() []string { return cur.run.names }
 
 // Next returns the rows that come next, at least one where there is any, until they take most bytes or a little more, and
-// never more than limit. More says that there are others behind them. After an error the cursor is of no use but to be closed.
+// never more than limit. Each time it may take as many steps as the question has. More says that there are others behind
+// them. After an error the cursor is of no use but to be closed.
 func (cur *Cursor) Next(most, limit int) (rows [][]wire.Value, n int, more bool, e *wire.Error) {
 	if cur.kept != nil {
 		rows, n, cur.kept = [][]wire.Value{cur.kept}, rowSize(cur.kept), nil
 	}
 	if n < most {
+		cur.c.budget.left = cur.work
 		next, size, _, refused := cur.c.fetch(&cur.run, most-n)
 		rows, n, e = append(rows, next...), n+size, refused
 	}

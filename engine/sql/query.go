@@ -16,7 +16,7 @@ type Question struct {
 	Time   wire.Option[wire.Time] // instead: as of the last entry committed at or before it
 	Now    wire.Time              // for a query of the tables as they are; others see the time of the last entry that they see
 	Seed   [SeedSize]byte         // of its random numbers
-	Steps  uint64                 // of SQLite's virtual machine, at most
+	Steps  uint64                 // of SQLite's virtual machine, at most, for each part of the answer
 	Bytes  uint64                 // of the result, at most
 	Stop   *Stop                  // may be nil
 }
