@@ -37,6 +37,7 @@ const (
 	Audit       Invariant = 20 // the audit stream is chained, and has each act once
 	Past        Invariant = 22 // a query as of a position sees what the entries up to it have made
 	Answers     Invariant = 23 // what statements do and queries see is what a model says
+	Streamed    Invariant = 24 // a streamed result is that of the query, of one snapshot, and within its window
 	Batches     Invariant = 25 // statements of a batch are carried out in order, up to where they are to end; or together, or not at all
 	Taint       Invariant = 26 // tenants are walls
 	State       Invariant = 28 // state after recovery = state of the durable prefix
@@ -49,7 +50,7 @@ const (
 // All lists the rules in order.
 var All = []Invariant{
 	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest,
-	Pushed, Credit, Group, Bounded, Deleted, Audit, Past, Answers, Batches, Taint, State, Same, Buffers, Live, Shape,
+	Pushed, Credit, Group, Bounded, Deleted, Audit, Past, Answers, Streamed, Batches, Taint, State, Same, Buffers, Live, Shape,
 }
 
 // String returns the rule's name.
@@ -60,7 +61,7 @@ var names = map[Invariant]string{
 	Refusal: "refusal", Once: "once", Linear: "linearizable", Reads: "reads", Times: "times", Bounded: "bounded", Taint: "taint",
 	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
-	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group", Past: "past", Answers: "answers", Batches: "batches",
+	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group", Past: "past", Answers: "answers", Streamed: "streamed", Batches: "batches",
 }
 
 // Count says how often a rule was evaluated, and how often it had something to be wrong about.

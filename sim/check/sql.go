@@ -206,7 +206,7 @@ func (x *Tables) excused(e *wire.Error) bool {
 	switch e.Code {
 	case wire.StorageFull, wire.StorageError, wire.DataCorrupted:
 		return x.suite.Faulty()
-	case wire.RateLimited:
+	case wire.RateLimited, wire.Timeout, wire.Cancelled:
 		return true
 	case wire.QueryExecutionError:
 		return x.suite.Faulty() && strings.Contains(e.Message, "cannot be told")
@@ -214,14 +214,14 @@ func (x *Tables) excused(e *wire.Error) bool {
 	return false
 }
 
-// Answered judges the answer to a query. From a position on is what the asker knows to be there; at is the position that was
+// answered judges the answer to a query by a rule, or by that of the past. From a position on is what the asker knows to be there; at is the position that was
 // asked for, if one was.
-func (x *Tables) Answered(text string, params []wire.Value, at wire.Option[wire.Position], floor wire.Position, reply wire.ResponseBody) {
+func (x *Tables) answered(rule Invariant, text string, params []wire.Value, at wire.Option[wire.Position], floor wire.Position, reply wire.ResponseBody) {
 	if x.off || x.suite.Holes || x.suite.Failed != nil {
 		return
 	}
-	rule, p := Answers, at.Value
-	if at.Set {
+	p := at.Value
+	if at.Set && rule == Answers {
 		rule = Past
 	}
 	if e, refused := reply.(*wire.Error); refused {

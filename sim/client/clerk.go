@@ -24,6 +24,8 @@ type Clerk struct {
 	made    bool // the tenant is
 	count   int  // of statements
 	known   wire.Position
+	seen    wire.Position      // the last that an answer has shown
+	chunky  *rng.Rand          // what has to do with streaming
 	resend  []wire.RequestBody // statements and batches with a key whose reply was lost
 	batches map[*wire.BatchQuery]*check.Batch
 	conns   int // made so far
@@ -39,7 +41,8 @@ type clerkLink struct {
 	n       int
 	id      int // of the connection
 	dialing bool
-	flight  int // requests under way
+	flight  int                    // requests under way
+	flows   map[uint64]*check.Flow // queries, by the ids of their requests
 }
 
 // ClerkTenant is the clerk's own.
@@ -52,7 +55,7 @@ const clerkFlight = 3
 func NewClerk(w World, s *check.Suite, judge *check.Tables, source rng.Source, index int, config *plan.Config) *Clerk {
 	c := &Clerk{
 		world: w, suite: s, judge: judge, rand: source.Stream("clerk"), index: index, left: config.Clerk, stopped: config.Clerk == 0,
-		keyed: config.Keeper == 0, batches: map[*wire.BatchQuery]*check.Batch{},
+		keyed: config.Keeper == 0, chunky: source.Stream("clerk-chunks"), batches: map[*wire.BatchQuery]*check.Batch{},
 	}
 	for n := range 2 {
 		c.links = append(c.links, &clerkLink{c: c, n: n})
@@ -119,6 +122,14 @@ func (k *clerkLink) dial() {
 	k.dialing = true
 	caller := newCaller(c.world, c.suite, ClerkTenant, wire.Codec(c.rand.N(wire.CodecCount)))
 	caller.lost = func() { k.caller, k.flight = nil, 0 }
+	k.flows = map[uint64]*check.Flow{}
+	caller.pushed = func(b wire.PushBody) {
+		if b, ok := b.(*wire.QueryChunk); ok {
+			k.chunk(b)
+		} else {
+			c.suite.Fail(check.Contract, "the clerk is sent a %T", b)
+		}
+	}
 	c.world.Dial(c.index+k.n, caller, func(conn *network.Conn) {
 		k.dialing = false
 		if conn == nil || c.stopped {
@@ -262,17 +273,21 @@ func (k *clerkLink) query(table int, template string, at wire.Option[wire.Positi
 			b = &wire.Query{SQL: fmt.Sprintf("%s AS OF POSITION %d", text, at.Value), Params: params}
 		}
 	}
-	floor, ending := c.known, c.ending
-	k.request(b, func(r wire.ResponseBody) {
+	ending := c.ending
+	f := &check.Flow{Text: text, Params: params, At: at, Floor: max(c.known, c.seen)}
+	k.follow(b, f, func(r wire.ResponseBody) {
 		if k.conn.Damaged(network.Server) {
 			return
 		}
 		e, refused := r.(*wire.Error)
 		if refused && e.Code == wire.PositionAhead {
-			c.judge.Ahead(at.Value, floor)
+			c.judge.Ahead(at.Value, f.Floor)
 			return
 		}
-		c.judge.Answered(text, params, at, floor, r)
+		c.judge.Ended(f, r)
+		if r, ok := r.(*wire.QueryReply); ok {
+			c.seen = max(c.seen, r.Position)
+		}
 		damaged := refused && (e.Code == wire.DataCorrupted || e.Code == wire.StorageError) && c.suite.Faulty()
 		if ending && (!refused || e.Code == wire.TableNotFound || damaged) {
 			c.settled++

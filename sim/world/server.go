@@ -431,6 +431,9 @@ func (s *server) leaks() error {
 	if n := s.m.Stats().Subscriptions; n > 0 {
 		errs = append(errs, fmt.Errorf("there are %d subscriptions", n))
 	}
+	if x := s.m.Stats(); x.Asked+x.Cursors > 0 {
+		errs = append(errs, fmt.Errorf("there are %d queries, and %d cursors", x.Asked, x.Cursors))
+	}
 	if n := s.loop.Conns(); n > 0 {
 		errs = append(errs, fmt.Errorf("%d connections are open", n))
 	}
