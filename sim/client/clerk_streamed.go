@@ -55,9 +55,9 @@ func (k *clerkLink) chunk(b *wire.QueryChunk) {
 		k.ask(&wire.ChunkAck{Query: b.Query, Sequence: b.Sequence}, func(r wire.ResponseBody) { k.acked(f, r) })
 	}
 	switch n := c.chunky.N(20); {
-	case c.ending, n < 12:
+	case c.ending, n < 10:
 		ack()
-	case n < 19:
+	case n < 18:
 		k.later(c.chunky.Log(1_000_000, 10_000_000_000), ack)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
+	"github.com/kimberlitedb/kimberlite-go/sim/client"
 	"github.com/kimberlitedb/kimberlite-go/sim/disk"
 	"github.com/kimberlitedb/kimberlite-go/sim/model"
 	"github.com/kimberlitedb/kimberlite-go/sim/trace"
@@ -21,6 +22,7 @@ type history struct {
 	hashes  map[seg.LSN][sha256.Size]byte
 	sealed  []seg.Section                 // of sealed files, in sectors that the disk has lost
 	heads   map[wire.StreamID]wire.Offset // behind the events that are on stable storage
+	reached wire.Position                 // the last one of the clerk's tenant that is
 }
 
 // batch is one batch of the log.
@@ -38,6 +40,7 @@ type record struct {
 	stream wire.StreamID
 	first  wire.Offset
 	count  uint32
+	at     wire.Position
 }
 
 func (h *history) init() { h.hashes = map[seg.LSN][sha256.Size]byte{} }
@@ -68,7 +71,7 @@ func (w *World) keep(at seg.Address, p []byte) {
 		if err != nil || !ok {
 			break
 		}
-		x := record{lsn: r.LSN, tenant: r.Tenant, stream: r.Stream}
+		x := record{lsn: r.LSN, tenant: r.Tenant, stream: r.Stream, at: r.Position}
 		if r.Kind == seg.KindAppend { // the event of an act is in another stream
 			x.first, x.count = r.First, r.Count
 		}
@@ -99,6 +102,17 @@ func (w *World) stored(upto seg.LSN) {
 func (h *history) reach(b *batch) {
 	for _, r := range b.records {
 		h.heads[r.stream] = max(h.heads[r.stream], r.first+wire.Offset(r.count))
+		if r.tenant == client.ClerkTenant {
+			h.reached = max(h.reached, r.at)
+		}
+	}
+}
+
+// shown checks that the position which the clerk is told of is on stable storage.
+func (w *World) shown(rule check.Invariant, at wire.Position) {
+	w.suite.Saw(rule, true)
+	if reached := w.history.reached; at > reached && !w.suite.Holes {
+		w.suite.Fail(rule, "the clerk is shown position %d, and those up to %d are on stable storage", at, reached)
 	}
 }
 
@@ -122,7 +136,7 @@ func (w *World) recovered(s *server, r *engine.Report) {
 		w.trace.Add(trace.Record{Time: w.now, Kind: "report", A: uint64(r.LSN), Note: fmt.Sprintf("torn %v holes %v bad snapshots %v bad sealed %v", r.Torn, r.Holes, r.BadSnapshot, r.BadSealed)})
 	}
 	w.truncated(r)
-	w.history.heads = map[wire.StreamID]wire.Offset{}
+	w.history.heads, w.history.reached = map[wire.StreamID]wire.Offset{}, 0
 	for i := range w.history.batches {
 		w.history.reach(&w.history.batches[i])
 	}

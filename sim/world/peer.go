@@ -6,6 +6,7 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/loop"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
+	"github.com/kimberlitedb/kimberlite-go/sim/client"
 	"github.com/kimberlitedb/kimberlite-go/sim/network"
 	"github.com/kimberlitedb/kimberlite-go/sim/trace"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -29,6 +30,7 @@ type peer struct {
 	dirty   bool
 	faulted bool
 	asked   map[uint64]wire.StreamID // by requests to subscribe
+	clerk   bool                     // its requests are the clerk's
 	gone    bool
 }
 
@@ -48,6 +50,7 @@ func (p *peer) Data(b []byte) {
 	requests, err := p.session.Feed(b, nil)
 	for _, r := range requests {
 		s.w.groups.Received(uint64(p.id), r, s.now().Mono)
+		p.clerk = r.Tenant == client.ClerkTenant
 		if b, ok := r.Body.(*wire.Subscribe); ok {
 			p.asked[r.ID] = b.Stream
 		}

@@ -267,6 +267,9 @@ func (s *server) Send(r *engine.Reply, took wire.Span) {
 	if b, ok := r.Msg.Body.(*wire.SubscribeReply); ok {
 		s.listened[b.Subscription] = p.asked[r.Msg.RequestID]
 	}
+	if b, ok := r.Msg.Body.(*wire.QueryReply); ok && p.clerk {
+		s.w.shown(check.Answers, b.Position)
+	}
 	s.w.groups.Replied(uint64(r.Conn), &r.Msg, s.now().Mono)
 	p.send(&r.Msg)
 	s.strike(s.w.at.reply)
@@ -285,6 +288,8 @@ func (s *server) Push(e *engine.Push) {
 		}
 	}
 	switch b := e.Msg.Body.(type) {
+	case *wire.QueryChunk:
+		s.w.shown(check.Streamed, b.Position)
 	case *wire.GroupEvents:
 		s.w.groups.Delivered(uint64(e.Conn), b, s.now().Mono)
 	case *wire.Gap:
