@@ -302,6 +302,7 @@ const (
 	sqlSeen  = `SELECT id, n FROM v%d ORDER BY n, id`
 	sqlRange = `SELECT * FROM t%d WHERE id > $1 AND n < $2 ORDER BY id DESC`
 	sqlJoin  = `SELECT a.id, b.id FROM t%d AS a JOIN t%[1]d AS b ON a.n = b.n AND a.id < b.id ORDER BY a.id, b.id`
+	sqlCross = `SELECT a.id, b.n FROM t%d AS a, t%[1]d AS b ORDER BY a.id, b.id`
 	sqlOnes  = `SELECT 1 FROM t%d`
 	sqlClock = `SELECT datetime('now'), count(*) FROM t%d`
 	sqlNames = `SELECT name FROM "$tables" WHERE kind <> 'index' OR %d < 0 ORDER BY name`
@@ -317,7 +318,7 @@ var (
 		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
 		sqlReplace, sqlReplace, sqlAdd, sqlAdd, sqlMove, sqlStamp, sqlDelete, sqlDouble,
 	}
-	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlOnes, sqlClock, sqlNames}
+	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlCross, sqlCross, sqlOnes, sqlClock, sqlNames}
 )
 
 // Parameters returns how many parameters a statement of the program has.
@@ -515,6 +516,8 @@ func (t *tables) query(text string, params []wire.Value) result {
 		return result{rows: [][]wire.Value{{dateTime(t.now), integer(int64(len(ids)))}}}
 	case sqlJoin:
 		return x.join(ids)
+	case sqlCross:
+		return x.cross(ids)
 	case sqlRange:
 		slices.Reverse(ids)
 	case sqlSeen:
@@ -556,6 +559,15 @@ func (x *table) join(ids []int64) (r result) {
 			if x.rows[a].n == x.rows[b].n {
 				r.rows = append(r.rows, []wire.Value{integer(a), integer(b)})
 			}
+		}
+	}
+	return r
+}
+
+func (x *table) cross(ids []int64) (r result) {
+	for _, a := range ids {
+		for _, b := range ids {
+			r.rows = append(r.rows, []wire.Value{integer(a), integer(x.rows[b].n)})
 		}
 	}
 	return r

@@ -403,7 +403,7 @@ func (w *World) engineConfig() engine.Config {
 	c.MaxDiskReads = 2 // so that some wait
 	c.MaxPushed = p.MaxUnsent
 	chunks := w.source.Stream("chunks") // the same for every life
-	c.ChunkBytes, c.MaxCursors, c.CursorWait = int(chunks.Log(64, 8<<10)), 1+chunks.N(2), wire.Span(chunks.Log(1_000_000, 1_000_000_000))
+	c.ChunkBytes, c.MaxCursors, c.CursorWait = int(chunks.Log(16, 4<<10)), 1+chunks.N(2), wire.Span(chunks.Log(1_000_000, 1_000_000_000))
 	if chunks.Coin() {
 		c.QueryTime, c.AckPatience = wire.Span(chunks.Log(2_000_000_000, 300_000_000_000)), wire.Span(chunks.Log(500_000_000, 60_000_000_000))
 	}
