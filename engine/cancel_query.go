@@ -86,6 +86,9 @@ func (m *Machine) dismissQueries(conn ConnID, fx []Effect) []Effect {
 func (m *Machine) overtime(fx []Effect) []Effect {
 	for _, q := range m.asking(func(q *question) bool { return m.late(q) != nil }) {
 		why := m.late(q)
+		if why == nil {
+			continue // the end of another one has made room for it
+		}
 		if why.Code == wire.Timeout {
 			m.cfg.hit(ProbeQueryTimedOut)
 			m.stats.TimedOut++
