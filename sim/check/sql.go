@@ -308,6 +308,9 @@ const (
 	sqlNames = `SELECT name FROM "$tables" WHERE kind <> 'index' OR %d < 0 ORDER BY name`
 )
 
+// Longest is the query that gives most rows.
+const Longest = sqlCross
+
 // SQLTables is how many tables the program has.
 const SQLTables = 3
 

@@ -12,6 +12,7 @@ type Flow struct {
 	Floor    wire.Position // that its asker knew of
 	Cancels  bool          // it was to be cancelled
 	Streamed bool
+	Lingers  bool   // its chunks are not acknowledged
 	Window   uint32 // 0 leaves it to the server
 
 	Next     uint32 // chunk that is due

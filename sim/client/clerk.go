@@ -158,6 +158,9 @@ func (k *clerkLink) act() {
 		if k.n == 0 && k.flight == 0 && !c.Idle() {
 			k.query(c.settled, check.Queries[0], wire.Option[wire.Position]{})
 		}
+		if k.n == 1 && k.flight == 0 {
+			k.linger()
+		}
 		return
 	}
 	for c.left > 0 && k.flight < clerkFlight {

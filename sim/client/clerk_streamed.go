@@ -1,6 +1,8 @@
 package client
 
 import (
+	"fmt"
+
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/sim/network"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -10,7 +12,7 @@ import (
 // answer.
 func (k *clerkLink) follow(b wire.RequestBody, f *check.Flow, done func(wire.ResponseBody)) {
 	c := k.c
-	if f.Streamed = c.chunky.N(3) > 0; f.Streamed {
+	if f.Streamed = f.Lingers || c.chunky.N(3) > 0; f.Streamed && !f.Lingers {
 		f.Window = uint32(c.chunky.N(4))
 	}
 	switch b := b.(type) {
@@ -34,6 +36,17 @@ func (k *clerkLink) follow(b wire.RequestBody, f *check.Flow, done func(wire.Res
 	}
 }
 
+// linger asks for many rows and acknowledges none, so that the query is open when the clerk hangs up.
+func (k *clerkLink) linger() {
+	text := fmt.Sprintf(check.Longest, k.c.chunky.N(check.SQLTables))
+	f := &check.Flow{Text: text, Floor: max(k.c.known, k.c.seen), Lingers: true, Window: 1}
+	k.follow(&wire.Query{SQL: text}, f, func(r wire.ResponseBody) {
+		if !k.conn.Damaged(network.Server) {
+			k.c.judge.Ended(f, r)
+		}
+	})
+}
+
 // chunk takes a chunk, and acknowledges it: at once, late, or never.
 func (k *clerkLink) chunk(b *wire.QueryChunk) {
 	c := k.c
@@ -55,6 +68,7 @@ func (k *clerkLink) chunk(b *wire.QueryChunk) {
 		k.ask(&wire.ChunkAck{Query: b.Query, Sequence: b.Sequence}, func(r wire.ResponseBody) { k.acked(f, r) })
 	}
 	switch n := c.chunky.N(20); {
+	case f.Lingers:
 	case c.ending, n < 10:
 		ack()
 	case n < 18:
