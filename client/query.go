@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -39,9 +40,10 @@ type StatementOption struct {
 // or its question marks, take args in their order: nil, integers, floats, booleans, strings, []byte, time.Time, pointers to
 // those, and whatever implements driver.Valuer.
 //
-// A query sees every statement that was acknowledged before it was asked, by whomever. When the connection breaks it is sent
-// again if its text begins with SELECT, VALUES or EXPLAIN, or if it has Once among its arguments. Any other one fails with
-// ErrUnknownOutcome then.
+// A query sees every statement that was acknowledged before it was asked, by whomever. When the connection breaks before
+// something of the result has come, it is sent again if its text begins with SELECT, VALUES or EXPLAIN, or with WITH and
+// has no word of a statement that writes, or if it has Once among its arguments. Any other one fails with ErrUnknownOutcome
+// then.
 func (c *Client) Query(ctx context.Context, text string, args ...any) (*Rows, error) {
 	params, o, err := arguments(text, args)
 	if err != nil {
@@ -122,5 +124,12 @@ func reads(text string) bool {
 	if end := strings.IndexFunc(verb, func(c rune) bool { return c < 'A' || c > 'z' }); end >= 0 {
 		verb = verb[:end]
 	}
-	return strings.EqualFold(verb, "SELECT") || strings.EqualFold(verb, "VALUES") || strings.EqualFold(verb, "EXPLAIN")
+	switch strings.ToUpper(verb) {
+	case "SELECT", "VALUES", "EXPLAIN":
+		return true
+	case "WITH": // what it is of follows later
+		text = strings.ToUpper(text)
+		return !slices.ContainsFunc([]string{"INSERT", "UPDATE", "DELETE", "REPLACE"}, func(v string) bool { return strings.Contains(text, v) })
+	}
+	return false
 }

@@ -28,6 +28,8 @@ func TestStatementsOverABreakingConnection(t *testing.T) {
 			_, err := c.Query(within(t), text, client.Once(key))
 			return err
 		}},
+		{"WITH t(n) AS (SELECT 2) DELETE FROM bare RETURNING id", false, func(c *client.Client, text string) error { _, err := c.Query(within(t), text); return err }},
+		{"with t(n) AS (SELECT 2) SELECT n FROM t", true, func(c *client.Client, text string) error { _, err := c.Query(within(t), text); return err }},
 		{" select 1", true, func(c *client.Client, text string) error { _, err := c.Query(within(t), text); return err }},
 		{"DELETE FROM t", true, func(c *client.Client, text string) error { _, err := c.QueryAt(within(t), 3, text); return err }}, // it is refused
 	}

@@ -43,6 +43,9 @@ func (c *Client) rows(ctx context.Context, ask wire.RequestBody) (*Rows, error) 
 	}
 }
 
+// errCancelled is what the server answers to a query that was cancelled.
+var errCancelled = &Error{Code: wire.Cancelled}
+
 // errShuttingDown is what a server that is being stopped answers to queries. It hangs up then.
 var errShuttingDown = &Error{Code: wire.ShuttingDown}
 
@@ -85,6 +88,9 @@ func (s *chunks) take() (*wire.QueryChunk, *wire.QueryReply, error) {
 		if over {
 			s.watch()
 			reply, err := s.call.outcome()
+			if ended := s.ctx.Err(); ended != nil && errors.Is(err, errCancelled) {
+				err = ended // that is why
+			}
 			if err != nil {
 				return nil, nil, err
 			}
