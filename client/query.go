@@ -23,7 +23,7 @@ type Executed struct {
 func Once(k Key) StatementOption { return StatementOption{key: wire.Some(k.wire())} }
 
 // Within has the server end a query that takes longer, with an error that matches ErrTimeout. It looks at that four times a
-// second. It has no effect on a statement that writes. A context with a deadline ends a query, too; this one also counts
+// second. It has no effect on a statement that writes, or on a batch. A context with a deadline ends a query, too; this one also counts
 // where the client is gone without the server's knowing.
 func Within(d time.Duration) StatementOption {
 	return StatementOption{timeout: uint32(min(max(d.Milliseconds(), 1), math.MaxUint32))}
