@@ -253,9 +253,13 @@ func (m *Machine) chunkAck(r *Request, b *wire.ChunkAck, fx []Effect) []Effect {
 	if b.Sequence >= s.next {
 		return m.refuse(r, wire.InvalidRequest, 0, fx, "chunk %d of query %d is acknowledged, and %d were sent", b.Sequence, b.Query, s.next)
 	}
-	if b.Sequence >= s.acked {
+	before := s.acked
+	if b.Sequence >= before {
 		s.acked, s.moved = b.Sequence+1, m.clock.mono
 	}
 	fx = m.reply(r, &wire.ChunkAckReply{Unacknowledged: s.next - s.acked}, 0, fx)
+	if s.acked == before {
+		return fx
+	}
 	return m.carryOn(q.tables, fx)
 }

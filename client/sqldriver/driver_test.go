@@ -176,3 +176,36 @@ func TestDataSourceNames(t *testing.T) {
 		}
 	}
 }
+
+// Rows come while they are read, and end when their context does.
+func TestALargeResultIsStreamed(t *testing.T) {
+	db := open(t, "kimberlite://"+hosttest.Server(t))
+	mustExec(t, db, "CREATE TABLE t (n INTEGER)")
+	const endless = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s) SELECT n FROM s"
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	rows, err := db.QueryContext(ctx, endless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	n := 0
+	for rows.Next() {
+		if n++; n == 2_000_000 { // more than a frame holds
+			cancel()
+		}
+	}
+	if n < 2_000_000 || !errors.Is(rows.Err(), context.Canceled) {
+		t.Errorf("%d rows, %v", n, rows.Err())
+	}
+	rows, err = db.QueryContext(t.Context(), endless)
+	if err != nil || !rows.Next() {
+		t.Fatal(err)
+	}
+	if err := rows.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := db.PingContext(within(t)); err != nil {
+		t.Error(err)
+	}
+}
