@@ -426,6 +426,8 @@ func hostile() map[string][]byte {
 		"empty capabilities":                 request(OpHandshake, []byte{1, 0, 0}, number(n/8), make([]byte, n)),
 		"Null parameters":                    request(OpQuery, number(0), number(n/4), make([]byte, n)),
 		"as many parameters as bytes":        request(OpQuery, number(0), number(n), make([]byte, n)),
+		"empty statements":                   request(OpBatchQuery, number(n/16), make([]byte, n)),
+		"statements of Null parameters":      request(OpBatchQuery, number(100), bytes.Repeat(append(append(number(0), number(MaxParams)...), make([]byte, 4*MaxParams)...), 8)),
 		"long SQL that is not UTF-8":         request(OpQuery, number(n), make([]byte, n-1), []byte{0xff}),
 	}
 }
@@ -492,6 +494,7 @@ func hostilePacked() map[string]struct {
 		"many Zstandard frames":                    {Zstd, append(bytes.Repeat(wide, 1000), unstated...), len(ping)},
 		"a second Zstandard frame":                 {Zstd, append(storedZstd(ping), unstated...), len(ping)},
 		"16 MiB of Null parameters":                {Zstd, of(OpQuery, append(text("x"), u64(15*mib/minValue)...), 127), MaxPayload},
+		"16 MiB of empty statements":               {Zstd, of(OpBatchQuery, u64(15*mib/minBatchedQuery), 127), 4 * MaxPayload},
 		"16 MiB of empty events":                   {Zstd, of(OpAppendEvents, append(u64(1), u64(15*mib/minVec)...), 127), 4 * MaxPayload},
 		"16 MiB of empty capabilities":             {Zstd, of(OpHandshake, append([]byte{1, 0, 0}, u64(15*mib/minVec)...), 127), 3 * MaxPayload},
 		"16 MiB of text that is not UTF-8":         {Zstd, binaryText, MaxPayload},
