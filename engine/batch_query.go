@@ -13,7 +13,8 @@ import (
 // A batch of statements is carried out in one of two ways. An atomic one is one entry of the log, or, where all of its
 // statements read, one question; see batch_atomic.go. Any other is a series: each statement is decided by itself, as if it
 // had come alone, once what has become of the one before it is known. Nobody waits for the disk in between: the reply alone
-// waits, for all that it reveals. Until a series has ended nothing else of its connection is decided.
+// waits, for all that it reveals, and what the statements have decided is written together, unless somebody waits for it before.
+// Until a series has ended nothing else of its connection is decided.
 
 // series is a batch under way whose statements are decided one by one.
 type series struct {
@@ -73,6 +74,15 @@ func (m *Machine) takeTurns(fx []Effect) []Effect {
 		}
 	}
 	return fx
+}
+
+// endTurn writes what was decided. While series go on it is gathered, unless somebody waits for it: a series has its statements
+// written together.
+func (m *Machine) endTurn(fx []Effect) []Effect {
+	if stalled := m.Full(); len(m.series) > 0 && !stalled && !m.log.wanted() {
+		return fx
+	}
+	return m.endBatch(fx)
 }
 
 // turn decides the next statement of a series, or ends it.

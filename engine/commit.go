@@ -75,6 +75,12 @@ func (m *Machine) after(lsn seg.LSN, e Effect, fx []Effect) []Effect {
 	return fx
 }
 
+// wanted reports whether anybody waits for what was decided and is not being written.
+func (l *commit) wanted() bool {
+	b := l.open
+	return len(l.closed) > 0 || b != nil && len(b.waiting)+len(b.additions)+len(b.awaited)+len(b.groups) > 0
+}
+
 // holding returns the batch that an LSN is in, which is decided and not durable.
 func (l *commit) holding(lsn seg.LSN) *batch {
 	b := l.flying

@@ -134,7 +134,7 @@ func (m *Machine) Step(now Instant, c Command, fx []Effect) []Effect {
 	if _, grouped := c.(*Request); grouped {
 		return fx
 	}
-	return m.endBatch(fx)
+	return m.endTurn(fx)
 }
 
 // carry carries out one command, but for what it leads to in batches of statements.

@@ -191,7 +191,7 @@ func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
 		q.saw(r.result.Position)
 		fx = m.closeQuestion(q, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Size: r.result.Size, Position: q.seen}, fx)
 	}
-	return m.endBatch(m.askOn(fx))
+	return m.endTurn(m.askOn(fx))
 }
 
 // replyOutcome tells what has become of a statement that writes.
@@ -311,7 +311,7 @@ func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
 	}
 	m.tellNames(l)
 	fx = m.replyWrites(l, first, r.outcomes, fx)
-	return m.endBatch(m.carryOn(l, fx))
+	return m.endTurn(m.carryOn(l, fx))
 }
 
 func (m *Machine) replyWrites(l *tables, first wire.Offset, outcomes []*sql.Outcome, fx []Effect) []Effect {

@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -174,5 +175,36 @@ func TestQueriesTogether(t *testing.T) {
 	}
 	if _, e := ask(p, "SELECT 1", none, 0); e != nil {
 		t.Fatal(e)
+	}
+}
+
+// A statement by itself is written as it was before there were batches. A batch cannot be read by a program from then: it
+// must not take one for a statement without text.
+func TestEntriesOfBatchesAreNoStatements(t *testing.T) {
+	single := &sql.Entry{Position: 7, SQL: "INSERT INTO t VALUES ($1)", Params: []wire.Value{{Kind: wire.BigInt, Int: 1}}, Limits: sql.Limits{Steps: 1, Pages: 2, Bytes: 3}}
+	const want = `{"position":7,"sql":"INSERT INTO t VALUES ($1)","params":[1],"limits":{"steps":1,"pages":2,"bytes":3}}`
+	if got := string(single.Encode()); got != want {
+		t.Errorf("%s", got)
+	}
+	for _, e := range []*sql.Entry{batch(1, []string{"DELETE FROM t"}), batch(1, []string{"CREATE TABLE t (a)", "CREATE VIEW v AS SELECT 1"})} {
+		if strings.HasPrefix(e.Batch[0].SQL, "CREATE") {
+			e.Batch[0].Makes, e.Batch[1].Makes = "t", "v"
+		}
+		var before struct {
+			SQL   string `json:"sql"`
+			Makes string `json:"makes"`
+		}
+		if err := json.Unmarshal(e.Encode(), &before); err == nil {
+			t.Errorf("%s is taken for %+v", e.Encode(), before)
+		}
+		again, err := sql.Decode(e.Encode(), e.Time)
+		if err != nil || !reflect.DeepEqual(again, e) {
+			t.Errorf("%+v, %v", again, err)
+		}
+	}
+	for _, text := range []string{`{"makes":[]}`, `{"makes":["t"],"sql":"x"}`, `{"batch":[{"sql":"x"}]}`, `{"makes":"t","batch":[{"sql":"x"}]}`, `{"makes":[],"sql":"x","batch":[{"sql":"x"}]}`} {
+		if e, err := sql.Decode([]byte(text), 1); err == nil {
+			t.Errorf("%s is %+v", text, e)
+		}
 	}
 }
