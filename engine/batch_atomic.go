@@ -132,7 +132,7 @@ func (m *Machine) replyParts(r *Request, at wire.Position, parts []*sql.Outcome,
 		result := wire.BatchedResult{}
 		switch {
 		case o.Err != nil:
-			result.Err = briefly(o.Err)
+			result.Err = briefly(m.missingStream(r, o.Err))
 			reply.Size += leastResult
 		case o.Returns:
 			result.Columns, result.Rows = o.Columns, o.Rows

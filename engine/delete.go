@@ -114,7 +114,11 @@ func (m *Machine) denied(r *Request, s *stream, fx []Effect) []Effect {
 // gone refuses a request about a deleted stream.
 func (m *Machine) gone(r *Request, s *stream, after seg.LSN, fx []Effect) []Effect {
 	m.cfg.hit(ProbeStreamDeleted)
-	return m.refuse(r, wire.StreamDeleted, after, fx, "stream %q is deleted and will be purged %s; undelete it before, or use another one", s.name, purgeText(s.purge))
+	return m.reply(r, goneError(s), after, fx)
+}
+
+func goneError(s *stream) *wire.Error {
+	return wire.Errorf(wire.StreamDeleted, "stream %q is deleted and will be purged %s; undelete it before, or use another one", s.name, purgeText(s.purge))
 }
 
 func purgeText(t wire.Time) string {

@@ -68,10 +68,13 @@ func (l *layout) next() seg.Manifest {
 	return man
 }
 
-// oldestRead returns the read at the disk that began first, a number above all where there is none.
+// oldestRead returns the read or query at the disk that began first, a number above all where there is none.
 func (m *Machine) oldestRead() JobID {
 	oldest := JobID(math.MaxUint64)
 	for id := range m.reads { //det:order-free: the least of all
+		oldest = min(oldest, id)
+	}
+	for id := range m.pins { //det:order-free: the least of all
 		oldest = min(oldest, id)
 	}
 	return oldest

@@ -41,6 +41,7 @@ type Machine struct {
 	tables        map[wire.TenantID]*tables
 	applying      map[JobID]*tables   // waiting for their job
 	questions     map[JobID]*question // the same
+	pins          map[JobID]bool      // queries that may use files; by their first job
 	asked         int                 // questions that wait or are under way
 	series        map[ConnID]*series  // batches under way whose statements are decided one by one
 	turns         []*series           // whose next statement can be decided; those that have ended may still be in it
@@ -85,6 +86,7 @@ type Stats struct {
 	GroupParked      uint64 // events
 	SQLWrites        uint64 // statements that became entries
 	Queries          uint64 // statements that read
+	Scanned          uint64 // events of streams that they have looked at
 	SQLBatches       uint64 // batches of both
 	Chunks           uint64 // of streamed ones
 	ChunkBytes       uint64 // of rows in them

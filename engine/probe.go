@@ -97,6 +97,17 @@ const (
 	ProbeDuplicateStatement // a statement's idempotency key was known
 	ProbePositionAhead      // a query was asked as of a position that there is not yet
 	ProbeOutcomesTold       // the log was told which tables there are
+	ProbeQueryAwaitsTrim    // a query waited until what has expired was cut off
+	ProbeQueryTrimmed       // retention has hidden what a query of the past would have seen
+	ProbeQueryBeforePending // a query saw streams up to a statement that was not carried out
+	ProbeQueryBehindTables  // a query was run as of the position up to which its streams were known
+	ProbeQueryScansMemory   // a query read events in memory
+	ProbeQueryScansLog      // in log segments
+	ProbeQueryScansSealed   // in sealed files
+	ProbeQueryReadsNoBlock  // a query counted events without reading them
+	ProbeQueryPassesBlock   // a query passed over events that are too old
+	ProbeQueryNothingToRead // a query had nothing to read, by its bounds
+	ProbeQueryDamaged       // a query met damage
 	ProbeBatchStopped       // a batch of statements ended at one that had failed
 	ProbeBatchFailed        // an atomic one was refused before it became an entry
 	ProbeBatchRolledBack    // an atomic one failed as an entry
@@ -207,6 +218,17 @@ var probeNames = [ProbeCount]string{
 	ProbeDuplicateStatement:        "duplicate-statement",
 	ProbePositionAhead:             "position-ahead",
 	ProbeOutcomesTold:              "outcomes-told",
+	ProbeQueryAwaitsTrim:           "query-awaits-trim",
+	ProbeQueryTrimmed:              "query-trimmed",
+	ProbeQueryBeforePending:        "query-before-pending",
+	ProbeQueryBehindTables:         "query-behind-tables",
+	ProbeQueryScansMemory:          "query-scans-memory",
+	ProbeQueryScansLog:             "query-scans-log",
+	ProbeQueryScansSealed:          "query-scans-sealed",
+	ProbeQueryReadsNoBlock:         "query-reads-no-block",
+	ProbeQueryPassesBlock:          "query-passes-block",
+	ProbeQueryNothingToRead:        "query-nothing-to-read",
+	ProbeQueryDamaged:              "query-damaged",
 	ProbeBatchStopped:              "batch-stopped",
 	ProbeBatchFailed:               "batch-failed",
 	ProbeBatchRolledBack:           "batch-rolled-back",

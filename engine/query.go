@@ -143,6 +143,8 @@ func (m *Machine) logEntry(t *tenant, e *sql.Entry, event []byte) wire.Offset {
 		rec.Flags |= seg.FlagMakes
 	}
 	m.decide(&rec, wire.AppendEvent(body, rec.First, event, m.clock.now))
+	l := m.tablesOf(t)
+	l.pending = append(l.pending, pending{rec.First, rec.Position})
 	return rec.First
 }
 

@@ -649,6 +649,9 @@ func describeQuery(b *wire.QueryReply) string {
 	if b.RowsAffected > 0 {
 		s += fmt.Sprintf(" Affected:%d", b.RowsAffected)
 	}
+	if b.Trimmed {
+		s += " Trimmed"
+	}
 	return s + describeRows(b.Columns, b.Rows)
 }
 

@@ -84,7 +84,11 @@ func (s *stream) sealedKey() seg.Key {
 
 // sections calls visit with the sections that hold events of a stream from an offset on, in order, until it returns false.
 func (l *layout) sections(s *stream, from wire.Offset, visit func(*seg.SealedIndex, *seg.Section) bool) {
-	key := s.sealedKey()
+	l.sectionsOf(s.sealedKey(), from, visit)
+}
+
+// sectionsOf does so by their key.
+func (l *layout) sectionsOf(key seg.Key, from wire.Offset, visit func(*seg.SealedIndex, *seg.Section) bool) {
 	for _, x := range l.sealed {
 		if x == nil {
 			continue

@@ -74,6 +74,7 @@ func (m *Machine) may(q *question) bool {
 // chunkJob takes the next chunk of a question.
 type chunkJob struct {
 	db     *sql.Projection
+	scope  *scope
 	ask    *sql.Question
 	cursor *sql.Cursor // nil for the first chunk
 	most   int
@@ -88,7 +89,9 @@ type chunkResult struct {
 }
 
 // Run implements Job.
-func (j chunkJob) Run(seg.Files) any {
+func (j chunkJob) Run(fs seg.Files) any {
+	j.scope.use(fs)
+	defer j.scope.rest()
 	cur := j.cursor
 	if cur == nil {
 		var e *wire.Error
@@ -110,9 +113,12 @@ func (j chunkJob) Run(seg.Files) any {
 // takeChunk returns the job that takes a question's next chunk.
 func (m *Machine) takeChunk(q *question) Job {
 	s := q.stream
-	j := chunkJob{db: q.tables.db, ask: q.ask, cursor: s.cursor, most: s.piece}
+	j := chunkJob{db: q.tables.db, scope: q.scope, ask: q.ask, cursor: s.cursor, most: s.piece}
 	s.cursor = nil
 	s.to.reading += s.piece
+	if s.next > 0 {
+		q.scope.settle(m.log.durable)
+	}
 	return j
 }
 
@@ -129,7 +135,7 @@ func (m *Machine) chunked(id JobID, r chunkResult, fx []Effect) []Effect {
 		fx = m.closeQuestion(q, q.ended, fx)
 	case r.refusal != nil:
 		if s.next == 0 {
-			q.lsn = q.tables.tenant.lsn // it may tell of what was decided meanwhile
+			q.lsn = max(q.lsn, q.tables.tenant.lsn) // it may tell of what was decided meanwhile
 		}
 		fx = m.closeQuestion(q, r.refusal, fx)
 	default:
@@ -154,7 +160,7 @@ func (m *Machine) pushChunk(q *question, r chunkResult, fx []Effect) []Effect {
 	s.next++
 	s.moved = m.clock.mono
 	if s.cursor == nil {
-		return m.closeQuestion(q, &wire.QueryReply{At: q.at, Columns: r.columns, Position: q.seen}, fx)
+		return m.closeQuestion(q, &wire.QueryReply{At: q.at, Columns: r.columns, Position: q.seen, Trimmed: q.trimmed()}, fx)
 	}
 	m.cfg.hit(ProbeChunked)
 	if !s.open {
@@ -174,7 +180,7 @@ func (m *Machine) pushChunk(q *question, r chunkResult, fx []Effect) []Effect {
 func (q *question) saw(seen wire.Position) {
 	q.seen = seen
 	if seen > q.position {
-		q.lsn = q.tables.tenant.lsn
+		q.lsn = max(q.lsn, q.tables.tenant.lsn)
 	}
 	if !q.ask.At.Set && !q.ask.Time.Set {
 		q.seen = max(seen, q.position)
@@ -189,6 +195,7 @@ func (m *Machine) closeQuestion(q *question, b wire.ResponseBody, fx []Effect) [
 // leaveQuestion lets go of a question that is answered.
 func (m *Machine) leaveQuestion(q *question, fx []Effect) []Effect {
 	m.asked--
+	fx = m.letGo(q, fx)
 	s := q.stream
 	if s == nil {
 		return fx

@@ -26,6 +26,7 @@ type tables struct {
 	retry  wire.Time   // monotonic: no read before then, since one has failed; 0 at any time
 	unread patience
 
+	pending   []pending   // statements that were decided since it was made and are not carried out for certain; ascending
 	writes    []*sqlWrite // that are not carried out, ascending offsets
 	questions []*question // that wait until a statement is carried out
 	req       *Request    // its reads are made as this one
@@ -55,6 +56,13 @@ type question struct {
 	ended      *wire.Error // that is its answer, once the job has stopped
 	began      wire.Time   // monotonic
 	limit      wire.Span   // it may take
+
+	looked   bool                     // for the streams that it may name
+	scope    *scope                   // those streams; nil without any
+	since    wire.Time                // as retention sees the engine clock, when they were first looked at
+	cut      map[wire.StreamID]cutOff // those whose expired events were cut off since
+	trimming bool                     // it waits for that
+	pin      JobID                    // its first job
 }
 
 // tableCheck is what the log says of the tables at a point: what must come of the statements up to there.
@@ -103,16 +111,15 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 		}
 		l.db = db
 	}
-	kept := l.questions[:0]
-	for _, q := range l.questions {
-		if q.upto > l.next || len(m.questions) >= m.cfg.MaxQueries || !m.may(q) {
-			kept = append(kept, q)
+	waiting := l.questions
+	l.questions = nil // answer may come back here
+	for _, q := range waiting {
+		if q.upto > l.next || q.trimming || len(m.questions) >= m.cfg.MaxQueries || !m.may(q) {
+			l.questions = append(l.questions, q)
 			continue
 		}
 		fx = m.answer(l, q, fx)
 	}
-	clear(l.questions[len(kept):])
-	l.questions = kept
 	if l.busy || l.next >= l.head() || l.retry != 0 {
 		return fx
 	}
@@ -121,15 +128,20 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 
 // answer has a job answer a question.
 func (m *Machine) answer(l *tables, q *question, fx []Effect) []Effect {
+	var ready bool
+	if fx, ready = m.look(l, q, fx); !ready {
+		return fx
+	}
 	var job Job
 	if q.stream != nil {
 		job = m.takeChunk(q)
 	} else {
-		job = queryJob{l.db, q.ask, q.together, q.remembered}
+		job = queryJob{l.db, q.scope, q.ask, q.together, q.remembered}
 	}
 	q.working = true
 	var id JobID
 	id, fx = m.start("query", job, fx)
+	m.pin(q, id)
 	if m.questions == nil {
 		m.questions = map[JobID]*question{}
 	}
@@ -140,6 +152,7 @@ func (m *Machine) answer(l *tables, q *question, fx []Effect) []Effect {
 // queryJob answers a question.
 type queryJob struct {
 	db         *sql.Projection
+	scope      *scope
 	ask        *sql.Question
 	together   []*sql.Question
 	remembered wire.Option[wire.Position]
@@ -153,7 +166,9 @@ type queryResult struct {
 }
 
 // Run implements Job.
-func (j queryJob) Run(seg.Files) any {
+func (j queryJob) Run(fs seg.Files) any {
+	j.scope.use(fs)
+	defer j.scope.rest()
 	if j.remembered.Set {
 		o, err := j.db.Remembered(j.remembered.Value)
 		if err != nil {
@@ -182,14 +197,14 @@ func (m *Machine) answered(id JobID, r queryResult, fx []Effect) []Effect {
 	case q.ended != nil:
 		fx = m.closeQuestion(q, q.ended, fx)
 	case len(q.together) > 0:
-		q.lsn = q.tables.tenant.lsn // it may tell of what was decided meanwhile
+		q.lsn = max(q.lsn, q.tables.tenant.lsn) // it may tell of what was decided meanwhile
 		fx = m.leaveQuestion(q, m.answerTogether(q, r, fx))
 	case r.refusal != nil:
-		q.lsn = q.tables.tenant.lsn // likewise
+		q.lsn = max(q.lsn, q.tables.tenant.lsn) // likewise
 		fx = m.closeQuestion(q, r.refusal, fx)
 	default:
 		q.saw(r.result.Position)
-		fx = m.closeQuestion(q, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Size: r.result.Size, Position: q.seen}, fx)
+		fx = m.closeQuestion(q, &wire.QueryReply{At: q.at, Columns: r.result.Columns, Rows: r.result.Rows, Size: r.result.Size, Position: q.seen, Trimmed: q.trimmed()}, fx)
 	}
 	return m.endTurn(m.askOn(fx))
 }
@@ -200,7 +215,7 @@ func (m *Machine) replyOutcome(r *Request, at wire.Position, o *sql.Outcome, aft
 		return m.replyParts(r, at, o.Parts, after, fx)
 	}
 	if o.Err != nil {
-		return m.reply(r, &wire.Error{Code: o.Err.Code, Message: o.Err.Message}, after, fx)
+		return m.reply(r, m.missingStream(r, o.Err), after, fx)
 	}
 	b := &wire.QueryReply{Columns: o.Columns, Rows: o.Rows, Size: o.Size, RowsAffected: o.Affected, Position: at}
 	if !o.Returns {
@@ -309,6 +324,7 @@ func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
 				"the statements of the tenant, carried out again up to the one before offset %d of stream %s, have another outcome than before", l.next, sqlName), fx))
 		}
 	}
+	l.carriedOut()
 	m.tellNames(l)
 	fx = m.replyWrites(l, first, r.outcomes, fx)
 	return m.endTurn(m.carryOn(l, fx))

@@ -43,7 +43,7 @@ func (c *conn) allows(action sqlite3.AuthorizerActionCode, third, fourth, schema
 // allowsRead reports whether a table, or a column of it, may be read.
 func (c *conn) allowsRead(table, schema, inner string) bool {
 	switch {
-	case system(inner): // our own trigger or view
+	case system(inner), c.streamed(table): // our own trigger or view
 		return true
 	case strings.EqualFold(table, tablesView):
 		return true

@@ -98,13 +98,15 @@ func (p *Projection) QueryAll(list []*Question) (results []*Result, _ *wire.Erro
 	defer p.giveBack(c)
 	steps, bytes := list[0].Steps, list[0].Bytes
 	for _, asked := range list {
-		q, cur := *asked, Cursor{Position: c.seen, p: p, c: c}
+		q, cur, e := *asked, Cursor{}, (*wire.Error)(nil)
 		q.Steps, q.Bytes = steps, bytes
 		if c.now = q.Now; q.At.Set || q.Time.Set {
-			var e *wire.Error
-			if cur, e = p.snapshot(&q); e != nil {
-				return results, e
-			}
+			cur, e = p.snapshot(&q)
+		} else {
+			cur, e = p.beside(&q, c)
+		}
+		if e != nil {
+			return results, e
 		}
 		r, e := cur.answer(&q)
 		if cur.once {

@@ -39,6 +39,13 @@ type conn struct {
 	denied    string // why the authorizer has refused something
 	broken    bool   // nothing can be asked of it any more
 	missing   string // the table that it has refused since it was not there then
+
+	// What it may see of streams.
+	modules map[string]bool // names, folded, that it takes for those of streams
+	streams Streams         // of the question under way; nil without any
+	upto    wire.Position   // as of which they are seen
+	past    bool            // that is a past one
+	failed  *wire.Error     // why one could not be read
 }
 
 // maxPrepared is how many prepared statements a connection keeps.
@@ -214,9 +221,10 @@ func (c *conn) forget() {
 // budget ends a statement that takes too many steps, or that nobody waits for any more. SQLite asks it once in a thousand
 // steps of its virtual machine, so that a statement ends at the same step whenever it is run.
 type budget struct {
-	left  int
-	stop  *Stop
-	asked bool // the next question is that before a row: it costs nothing
+	left   int
+	events int // of streams, that are not counted in left yet
+	stop   *Stop
+	asked  bool // the next question is that before a row: it costs nothing
 }
 
 var _ context.Context = (*budget)(nil)

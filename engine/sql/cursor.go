@@ -50,6 +50,10 @@ func (p *Projection) ask(q *Question) (cur Cursor, e *wire.Error) {
 // begin runs the query up to its first row.
 func (cur *Cursor) begin(q *Question) *wire.Error {
 	c := cur.c
+	c.upto, c.past, c.failed = cur.Position, q.At.Set || q.Time.Set, nil
+	if err := cur.p.provide(c, q); err != nil {
+		return wire.Errorf(wire.InternalError, "%v", err)
+	}
 	c.own, c.verb, c.denied, c.missing, c.seed, c.random = false, "SELECT", "", "", q.Seed, nil
 	return c.start(&cur.run, q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop})
 }
@@ -57,14 +61,54 @@ func (cur *Cursor) begin(q *Question) *wire.Error {
 // snapshot returns a cursor with a transaction that sees the tables as the question wants them.
 func (p *Projection) snapshot(q *Question) (Cursor, *wire.Error) {
 	if q.At.Set || q.Time.Set {
-		return p.past(q)
+		at, e := p.asOf(q)
+		if e != nil {
+			return Cursor{}, e
+		}
+		return p.past(q, at)
 	}
 	c, err := p.reader(false)
 	if err != nil {
 		return Cursor{}, wire.Errorf(wire.InternalError, "%v", err)
 	}
 	c.now = q.Now
-	return Cursor{Position: c.seen, p: p, c: c}, nil
+	cur, e := p.beside(q, c)
+	if e != nil || cur.c != c {
+		p.giveBack(c)
+	}
+	return cur, e
+}
+
+// beside returns a cursor of the tables that a connection sees, beside the streams that the question may name. Where the tables
+// are ahead of those, it is one of the tables as of the position up to which the streams are known.
+func (p *Projection) beside(q *Question, c *conn) (Cursor, *wire.Error) {
+	cur := Cursor{Position: c.seen, p: p, c: c}
+	if q.Streams == nil {
+		return cur, nil
+	}
+	at, ok := q.Streams.Beside(c.seen)
+	if ok {
+		cur.Position = at
+		return cur, nil
+	}
+	cur, e := p.past(q, q.Streams.Known())
+	if e == nil {
+		cur.c.now = q.Now
+	}
+	return cur, e
+}
+
+// asOf returns as of which position a question about the past is.
+func (p *Projection) asOf(q *Question) (wire.Position, *wire.Error) {
+	if q.At.Set {
+		return q.At.Value, nil
+	}
+	at := p.before(q.Time.Value)
+	if q.Streams == nil {
+		return at, nil
+	}
+	seen, e := q.Streams.Before(q.Time.Value)
+	return max(min(at, q.Streams.Known()), seen), e
 }
 
 // Columns returns the names of the result's columns.

@@ -13,6 +13,9 @@ import (
 // understand, for tables that are missing, and for much else; its messages tell them apart, and a test pins those.
 func (c *conn) fault(err error, text string) *wire.Error {
 	var code sqlite3.ErrorCode
+	if c.failed != nil {
+		return c.failed
+	}
 	message, rest := plain(err), ""
 	if failure := (*sqlite3.Error)(nil); errors.As(err, &failure) {
 		rest = failure.SQL()

@@ -12,11 +12,7 @@ import (
 // past returns a cursor that sees the tables as of a position. On a connection of its own every table is hidden behind a
 // temporary view of the same name, which has the rows as they were then, and every view of the client is made again as a
 // temporary one, so that it sees those: the query itself is run as it is.
-func (p *Projection) past(q *Question) (cur Cursor, e *wire.Error) {
-	at := q.At.Value
-	if q.Time.Set {
-		at = p.before(q.Time.Value)
-	}
+func (p *Projection) past(q *Question, at wire.Position) (cur Cursor, e *wire.Error) {
 	c, err := p.reader(true)
 	if err != nil {
 		return cur, wire.Errorf(wire.InternalError, "%v", err)

@@ -27,16 +27,18 @@ type Projection struct {
 	things  map[string]*thing // replaced, never changed
 	defined uint64            // counts the statements that have changed it
 	last    int64             // the greatest id and generation in $schema
+	views   []*thing          // that the entries under way have made
 
 	parsed     *Statement // what was parsed last
 	parsedText string
 
 	mu       sync.Mutex
-	position wire.Position // of the last entry that queries see
-	schema   uint64        // another one whenever the tables are of another kind
-	times    []moment      // of all entries, ascending
-	idle     []*conn       // for queries
-	cursors  []*Cursor     // that are open
+	position wire.Position       // of the last entry that queries see
+	schema   uint64              // another one whenever the tables are of another kind
+	times    []moment            // of all entries, ascending
+	idle     []*conn             // for queries
+	mentions map[string][]string // by a view's name, folded: the names in its text, in all that it has had
+	cursors  []*Cursor           // that are open
 	closed   bool
 }
 
@@ -161,6 +163,7 @@ func (p *Projection) apart(entries []*Entry) (outcomes []*Outcome, err error) {
 // that has failed, and none is applied.
 func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outcome, err error) {
 	things, last := p.things, p.last
+	p.views = nil
 	if err := p.writer.do(beginWriting); err != nil {
 		return nil, nil, err
 	}
@@ -322,6 +325,7 @@ func (p *Projection) commit(entries []*Entry) error {
 	}
 	p.schema = p.defined
 	p.overtaken()
+	p.publish(p.views)
 	return nil
 }
 
@@ -331,6 +335,12 @@ func (p *Projection) attempt(s *Statement, e *Entry) *Outcome {
 		if err := p.writer.end(t); err != nil {
 			return &Outcome{Err: p.writer.fault(err, "")}
 		}
+	}
+	if s.Verb == "ALTER" { // SQLite compiles all views anew, and there may be streams in them
+		if err := p.writer.know(p.unknown(s)); err != nil {
+			return &Outcome{Err: p.writer.fault(err, "")}
+		}
+		defer func() { _ = p.writer.know(nil) }() // to forget a module cannot fail
 	}
 	o := p.run(s, e)
 	if o.Err == nil && p.writer.defines() {
@@ -425,6 +435,9 @@ func (p *Projection) define(t *thing, s *Statement) *wire.Error {
 		}
 	}
 	p.things[wire.Fold(t.name)] = t
+	if t.kind == "view" {
+		p.views = append(p.views, t)
+	}
 	err := p.writer.exec(`INSERT INTO "$schema" VALUES(%d, %s, %s, %s, %s, %d, "$position"(), NULL)`,
 		t.id, quoteText(t.name), quoteText(t.kind), quoteText(t.table), quoteText(t.sql), t.generation)
 	if err != nil {

@@ -19,6 +19,8 @@ type Question struct {
 	Steps  uint64                 // of SQLite's virtual machine, at most, for each part of the answer
 	Bytes  uint64                 // of the result, at most
 	Stop   *Stop                  // may be nil
+
+	Streams Streams // that it may name; nil where there are none
 }
 
 // Stop ends a query from elsewhere.
