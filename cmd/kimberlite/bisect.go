@@ -18,20 +18,22 @@ func newBisect(a *app) *cobra.Command {
 	o := bisectFlags{}
 	cmd := remote(a, &cobra.Command{
 		Use:   "bisect QUERY",
-		Short: "Find the statement that made a condition true",
-		Long: `Find the first position of the tenant's log at which a query is true, and the statement that made it so: a query is true
-if the first value of its first row is true or a number other than 0. Where its tables do not exist yet, it is not.
+		Short: "Find the statement or event that made a condition true",
+		Long: `Find the first position of the tenant's log at which a query is true, and the statement that made it so, or the event, where
+the query reads streams: a query is true if the first value of its first row is true or a number other than 0. Where its tables
+and streams do not exist yet, it is not.
 
 The positions between --from and --to are halved, so that 40 queries find one among a million million. That takes the
-query to stay true once it is; whether it does is not looked at. --first-change instead runs the query at every statement, and
-finds the first that changes its rows, whatever they are.`,
+query to stay true once it is; whether it does is not looked at. --first-change instead runs the query at every statement and
+every append to a stream that it names, and finds the first that changes its rows, whatever they are.`,
 		Example: `  kimberlite bisect "SELECT count(*) > 0 FROM accounts WHERE balance < 0"
+  kimberlite bisect "SELECT count(*) >= 5 FROM quakes WHERE data->>'mag' >= 7"
   kimberlite bisect "SELECT balance FROM accounts WHERE id = 7" --first-change --from 1200`,
 		Args: args(cobra.ExactArgs(1)),
 	})
 	cmd.Flags().StringVar(&o.from, "from", "0", "position or time at which the query is not true yet")
 	cmd.Flags().StringVar(&o.to, "to", "now", "position or time at which it is")
-	cmd.Flags().BoolVar(&o.firstChange, "first-change", false, "find the first statement that changes the rows of the query")
+	cmd.Flags().BoolVar(&o.firstChange, "first-change", false, "find the first statement or event that changes the rows of the query")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b := bisect{}
 		if err := o.parse(&b, args[0]); err != nil {
@@ -81,8 +83,8 @@ type bisect struct {
 	firstChange bool
 }
 
-// find finds the statement.
-func (b *bisect) find(ctx context.Context) (*statementAt, error) {
+// find finds the entry.
+func (b *bisect) find(ctx context.Context) (found, error) {
 	from, err := b.position(ctx, b.from)
 	if err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func (b *bisect) position(ctx context.Context, m moment) (client.Position, error
 }
 
 // halve finds the first position behind from, up to to, at which the query is true.
-func (b *bisect) halve(ctx context.Context, from, to client.Position) (*statementAt, error) {
+func (b *bisect) halve(ctx context.Context, from, to client.Position) (found, error) {
 	rows, err := b.rows(ctx, to)
 	if err != nil { // also that of a table that is missing
 		return nil, err
@@ -122,7 +124,7 @@ func (b *bisect) halve(ctx context.Context, from, to client.Position) (*statemen
 	now, err := truth(rows, to)
 	if err == nil && !now {
 		err = &failure{fmt.Errorf("the query is not true at position %d", to), exitNotFound,
-			"if it was true in between, give that position with --to, or look at every statement with --first-change"}
+			"if it was true in between, give that position with --to, or look at every entry with --first-change"}
 	}
 	if err != nil {
 		return nil, err
@@ -142,11 +144,11 @@ func (b *bisect) halve(ctx context.Context, from, to client.Position) (*statemen
 	if err != nil {
 		return nil, err
 	}
-	return b.statement(ctx, to)
+	return b.entry(ctx, to)
 }
 
-// scan finds the first statement behind from, up to to, that changes the rows of the query.
-func (b *bisect) scan(ctx context.Context, from, to client.Position) (*statementAt, error) {
+// scan finds the first entry behind from, up to to, that changes the rows of the query.
+func (b *bisect) scan(ctx context.Context, from, to client.Position) (found, error) {
 	if _, err := b.rows(ctx, to); err != nil {
 		return nil, err
 	}
@@ -154,19 +156,26 @@ func (b *bisect) scan(ctx context.Context, from, to client.Position) (*statement
 	if err != nil {
 		return nil, err
 	}
-	for s, err := range b.statements(ctx, from+1, to) {
-		if err != nil {
+	names, err := b.streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for at := from; ; {
+		if at, err = b.next(ctx, append(names, statementsStream), at, to); err != nil {
 			return nil, err
 		}
-		rows, err := b.look(ctx, s.entry.Position)
+		if at == 0 {
+			break
+		}
+		rows, err := b.look(ctx, at)
 		if err != nil {
 			return nil, err
 		}
 		if !reflect.DeepEqual(rows, before) {
-			return s, nil
+			return b.entry(ctx, at)
 		}
 	}
-	return nil, &failure{fmt.Errorf("no statement behind position %d up to %d changes the rows", from, to), exitNotFound, ""}
+	return nil, &failure{fmt.Errorf("no entry behind position %d up to %d changes the rows", from, to), exitNotFound, ""}
 }
 
 // rows returns the rows of the query at a position.

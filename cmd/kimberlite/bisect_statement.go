@@ -81,12 +81,12 @@ func (b *bisect) offset(ctx context.Context, stream client.StreamInfo, at client
 	return stream.Oldest + client.Offset(n), failed
 }
 
-// statement returns the statement at a position.
+// statement returns the statement at a position, nil where another entry is there.
 func (b *bisect) statement(ctx context.Context, at client.Position) (*statementAt, error) {
 	for s, err := range b.statements(ctx, at, at) {
 		return s, err
 	}
-	return nil, fmt.Errorf("position %d is that of no statement", at)
+	return nil, nil
 }
 
 // statementJSON is a statement as JSON.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kimberlitedb/kimberlite-go/client"
 	"github.com/kimberlitedb/kimberlite-go/engine/sql"
 )
 
@@ -151,7 +152,7 @@ func commands() []command {
 		{".quit", "", "leave", func(*session, context.Context, string) error { return errQuit }},
 		{".read", "FILE", "run the statements of a file", (*session).read},
 		{".schema", "[TABLE]", "print the statements that make the tables, indexes and views", (*session).schema},
-		{".tables", "", "list the tables and views", (*session).tables},
+		{".tables", "", "list the tables, views and streams", (*session).tables},
 		{".timing", "[on|off]", "tell how long each statement takes", (*session).setTiming},
 	}
 }
@@ -222,8 +223,30 @@ func (s *session) read(ctx context.Context, arg string) error {
 	return s.runScript(ctx, f, arg+": ", false)
 }
 
+// tables lists the tables and views, and in the present the streams too.
 func (s *session) tables(ctx context.Context, _ string) error {
-	return s.run(ctx, `SELECT name, kind FROM "$tables" WHERE kind <> 'index' ORDER BY name`)
+	rows, err := s.ask(ctx, `SELECT name, kind FROM "$tables" WHERE kind <> 'index' ORDER BY name`)
+	if err != nil {
+		return err
+	}
+	shape := rowShape{format: s.format, names: rows.Columns()}
+	p := newPrinter(s.stdout, s.format, rows.Columns()...)
+	for values := range rows.All() {
+		if err := p.print(shape.row(values)); err != nil {
+			return err
+		}
+	}
+	if s.at == (moment{}) {
+		for x, err := range s.c.Streams(ctx, client.WithoutDeleted(), client.WithSystem()) {
+			if err == nil {
+				err = p.print(shape.row([]any{x.Name, "stream"}))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(p.close(), s.stdout.Flush())
 }
 
 func (s *session) schema(ctx context.Context, arg string) error {
