@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/engine/sql"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -17,6 +18,7 @@ type Tables struct {
 	tenant  wire.TenantID
 	keys    KeyWindow
 	entries map[wire.Position]logged
+	streams streams
 	sent    map[int]*sending // by number
 	order   int              // of the last that was sent
 	off     bool
@@ -68,12 +70,17 @@ func (x *Tables) Leave() { x.off = true }
 
 // Wrote notes that an entry of a tenant's log is written. What was at its position before, and behind it, is not there any
 // more.
-func (x *Tables) Wrote(tenant wire.TenantID, at wire.Position, events []byte) {
-	if tenant != x.tenant || at == 0 {
+func (x *Tables) Wrote(r *seg.Record) {
+	if r.Tenant != x.tenant {
+		return
+	}
+	x.streams.entry(r)
+	at := r.Position
+	if at == 0 {
 		return
 	}
 	maps.DeleteFunc(x.entries, func(p wire.Position, _ logged) bool { return p >= at })
-	e, _, ok := wire.NextEvent(events)
+	e, _, ok := wire.NextEvent(r.Events())
 	if !ok {
 		return
 	}

@@ -10,6 +10,8 @@ type Flow struct {
 	Params   []wire.Value
 	At       wire.Option[wire.Position]
 	Floor    wire.Position // that its asker knew of
+	Ask      *StreamAsk    // where it is about a stream
+	Oldest   wire.Offset   // of that, as its asker knew
 	Cancels  bool          // it was to be cancelled
 	Streamed bool
 	Lingers  bool   // its chunks are not acknowledged
@@ -55,7 +57,7 @@ func (x *Tables) Ended(f *Flow, reply wire.ResponseBody) {
 	f.answer = reply
 	x.agree(f)
 	if !f.Streamed {
-		x.answered(Answers, f.Text, f.Params, f.At, f.Floor, reply)
+		x.ended(Answers, f, reply)
 		return
 	}
 	b, done := reply.(*wire.QueryReply)
@@ -63,13 +65,22 @@ func (x *Tables) Ended(f *Flow, reply wire.ResponseBody) {
 		if f.Next > 0 {
 			x.brokenOff(f, reply.(*wire.Error))
 		} else {
-			x.answered(Streamed, f.Text, f.Params, f.At, f.Floor, reply)
+			x.ended(Streamed, f, reply)
 		}
 		return
 	}
 	x.suite.must(Streamed, f.Next > 0 && len(b.Rows) == 0, "%s: answered with %d rows behind %d chunks", f.Text, len(b.Rows), f.Next)
 	x.suite.must(Streamed, b.Position == f.Position, "%s: the chunks are as of position %d, and the answer of %d", f.Text, f.Position, b.Position)
-	x.answered(Streamed, f.Text, f.Params, f.At, f.Floor, &wire.QueryReply{At: b.At, Columns: f.columns, Rows: f.rows, Position: f.Position})
+	x.ended(Streamed, f, &wire.QueryReply{At: b.At, Columns: f.columns, Rows: f.rows, Position: f.Position, Trimmed: b.Trimmed})
+}
+
+// ended judges a whole answer.
+func (x *Tables) ended(rule Invariant, f *Flow, reply wire.ResponseBody) {
+	if f.Ask != nil {
+		x.answeredStream(rule, f, reply)
+		return
+	}
+	x.answered(rule, f.Text, f.Params, f.At, f.Floor, reply)
 }
 
 // brokenOff judges the chunks of a query that has not come to its end.
@@ -78,6 +89,9 @@ func (x *Tables) brokenOff(f *Flow, e *wire.Error) {
 		return
 	}
 	x.suite.must(Streamed, x.excused(e), "%s: breaks off with %s: %s", f.Text, e.Code, e.Message)
+	if f.Ask != nil {
+		return
+	}
 	t, _ := x.at(f.Position)
 	want := t.query(f.Text, f.Params)
 	if template, _ := which(Queries, f.Text); template == sqlClock {

@@ -30,8 +30,12 @@ type Clerk struct {
 	batches map[*wire.BatchQuery]*check.Batch
 	conns   int // made so far
 	ending  bool
-	settled int // tables that were read in the end
+	settled int // tables and streams that were read in the end
 	stopped bool
+	streams [len(check.StreamNames)]wire.StreamID // 0 where one is not made
+	retain  uint32                                // days, of the second
+	time    wire.Time                             // of the last append
+	day     int64                                 // how long a day lasts
 }
 
 // clerkLink is a connection of a clerk.
@@ -57,6 +61,7 @@ func NewClerk(w World, s *check.Suite, judge *check.Tables, source rng.Source, i
 		world: w, suite: s, judge: judge, rand: source.Stream("clerk"), index: index, left: config.Clerk, stopped: config.Clerk == 0,
 		keyed: config.Keeper == 0, chunky: source.Stream("clerk-chunks"), batches: map[*wire.BatchQuery]*check.Batch{},
 	}
+	c.retain, c.day = uint32(1+c.rand.N(3)), config.Day
 	for n := range 2 {
 		c.links = append(c.links, &clerkLink{c: c, n: n})
 	}
@@ -67,14 +72,14 @@ func NewClerk(w World, s *check.Suite, judge *check.Tables, source rng.Source, i
 func (c *Clerk) Finish() { c.ending = true }
 
 // Idle reports whether everything is read.
-func (c *Clerk) Idle() bool { return c.stopped || c.settled >= check.SQLTables }
+func (c *Clerk) Idle() bool { return c.stopped || c.settled >= toSettle }
 
 // Behind describes what is not read in the end. It returns nothing where everything is.
 func (c *Clerk) Behind() string {
 	if c.Idle() {
 		return ""
 	}
-	return fmt.Sprintf("the clerk has read %d of %d tables", c.settled, check.SQLTables)
+	return fmt.Sprintf("the clerk has read %d of %d tables and streams", c.settled, toSettle)
 }
 
 // Leave hangs up.
@@ -156,7 +161,7 @@ func (k *clerkLink) act() {
 	c := k.c
 	if c.ending {
 		if k.n == 0 && k.flight == 0 && !c.Idle() {
-			k.query(c.settled, check.Queries[0], wire.Option[wire.Position]{})
+			k.settle()
 		}
 		if k.n == 1 && k.flight == 0 {
 			k.linger()
@@ -166,10 +171,14 @@ func (k *clerkLink) act() {
 	for c.left > 0 && k.flight < clerkFlight {
 		c.left--
 		switch n := c.rand.N(100); {
-		case n < 50:
+		case n < 35:
 			k.write()
-		case n < 70:
+		case n < 50:
+			k.append()
+		case n < 62:
 			k.query(c.rand.N(check.SQLTables), c.query(), wire.Option[wire.Position]{})
+		case n < 82:
+			k.askStream()
 		case n < 97:
 			k.query(c.rand.N(check.SQLTables), c.query(), wire.Some(wire.Position(c.rand.N(int(c.known)+2))))
 		case n < 98:
@@ -181,6 +190,22 @@ func (k *clerkLink) act() {
 		if c.rand.Coin() {
 			return
 		}
+	}
+}
+
+// toSettle is how many tables and streams are read in the end.
+const toSettle = check.SQLTables + len(check.StreamNames)
+
+// settle reads the next table or stream whole.
+func (k *clerkLink) settle() {
+	n := k.c.settled - check.SQLTables
+	switch {
+	case n < 0:
+		k.query(k.c.settled, check.Queries[0], wire.Option[wire.Position]{})
+	case k.c.streams[n] == 0: // or nobody has told the clerk
+		k.c.settled++
+	default:
+		k.readStream(n)
 	}
 }
 

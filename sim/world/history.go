@@ -75,7 +75,7 @@ func (w *World) keep(at seg.Address, p []byte) {
 		if r.Kind == seg.KindAppend { // the event of an act is in another stream
 			x.first, x.count = r.First, r.Count
 		}
-		w.tables.Wrote(r.Tenant, r.Position, r.Events())
+		w.tables.Wrote(&r)
 		b.records = append(b.records, x)
 	}
 	w.history.batches = append(w.history.batches, b)
@@ -136,6 +136,7 @@ func (w *World) recovered(s *server, r *engine.Report) {
 		w.trace.Add(trace.Record{Time: w.now, Kind: "report", A: uint64(r.LSN), Note: fmt.Sprintf("torn %v holes %v bad snapshots %v bad sealed %v", r.Torn, r.Holes, r.BadSnapshot, r.BadSealed)})
 	}
 	w.truncated(r)
+	w.tables.Recovered(r.LSN)
 	w.history.heads, w.history.reached = map[wire.StreamID]wire.Offset{}, 0
 	for i := range w.history.batches {
 		w.history.reach(&w.history.batches[i])
