@@ -27,19 +27,20 @@ const (
 	sqlDelete   = `DELETE FROM t%d WHERE id >= $1 AND id < $1 + 3`
 	sqlDouble   = `INSERT INTO t%d (id, n) SELECT id + 50, n FROM t%[1]d WHERE id < 50 AND id >= $1`
 
-	sqlRows  = `SELECT id, n, s, ok FROM t%d ORDER BY id`
-	sqlSums  = `SELECT count(*), sum(n), max(id) FROM t%d`
-	sqlSeen  = `SELECT id, n FROM v%d ORDER BY n, id`
-	sqlRange = `SELECT * FROM t%d WHERE id > $1 AND n < $2 ORDER BY id DESC`
-	sqlJoin  = `SELECT a.id, b.id FROM t%d AS a JOIN t%[1]d AS b ON a.n = b.n AND a.id < b.id ORDER BY a.id, b.id`
-	sqlCross = `SELECT a.id, b.n FROM t%d AS a, t%[1]d AS b ORDER BY a.id, b.id`
-	sqlOnes  = `SELECT 1 FROM t%d`
-	sqlClock = `SELECT datetime('now'), count(*) FROM t%d`
-	sqlNames = `SELECT name FROM "$tables" WHERE kind <> 'index' OR %d < 0 ORDER BY name`
+	sqlRows   = `SELECT id, n, s, ok FROM t%d ORDER BY id`
+	sqlSums   = `SELECT count(*), sum(n), max(id) FROM t%d`
+	sqlSeen   = `SELECT id, n FROM v%d ORDER BY n, id`
+	sqlRange  = `SELECT * FROM t%d WHERE id > $1 AND n < $2 ORDER BY id DESC`
+	sqlJoin   = `SELECT a.id, b.id FROM t%d AS a JOIN t%[1]d AS b ON a.n = b.n AND a.id < b.id ORDER BY a.id, b.id`
+	sqlCross  = `SELECT a.id, b.n FROM t%d AS a, t%[1]d AS b ORDER BY a.id, b.id`
+	sqlSeries = `WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 40) SELECT n, %d FROM s`
+	sqlOnes   = `SELECT 1 FROM t%d`
+	sqlClock  = `SELECT datetime('now'), count(*) FROM t%d`
+	sqlNames  = `SELECT name FROM "$tables" WHERE kind <> 'index' OR %d < 0 ORDER BY name`
 )
 
-// Longest is the query that gives most rows.
-const Longest = sqlCross
+// Longest is a query that always gives many rows.
+const Longest = sqlSeries
 
 // SQLTables is how many tables the program has.
 const SQLTables = 3
@@ -51,7 +52,7 @@ var (
 		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
 		sqlReplace, sqlReplace, sqlAdd, sqlAdd, sqlMove, sqlStamp, sqlDelete, sqlDouble,
 	}
-	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlCross, sqlCross, sqlOnes, sqlClock, sqlNames}
+	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlCross, sqlCross, sqlSeries, sqlOnes, sqlClock, sqlNames}
 )
 
 // Parameters returns how many parameters a statement of the program has.
@@ -238,6 +239,8 @@ func (t *tables) query(text string, params []wire.Value) result {
 	switch {
 	case template == sqlNames:
 		return t.names()
+	case template == sqlSeries:
+		return series(k)
 	case x == nil, template == sqlSeen && !t.views[k]:
 		return result{code: wire.TableNotFound}
 	}
@@ -293,6 +296,16 @@ func (x *table) join(ids []int64) (r result) {
 				r.rows = append(r.rows, []wire.Value{integer(a), integer(b)})
 			}
 		}
+	}
+	return r
+}
+
+// seriesRows is how many rows a series has.
+const seriesRows = 40
+
+func series(k int) (r result) {
+	for n := range int64(seriesRows) {
+		r.rows = append(r.rows, []wire.Value{integer(n + 1), integer(int64(k))})
 	}
 	return r
 }
