@@ -148,8 +148,13 @@ func (s *state) applyAppend(r *seg.Record, at seg.Extent, geo seg.Geometry) erro
 		return err
 	}
 	x.extend(r, events, at, geo)
-	if r.Flags&seg.FlagMakes != 0 && x == t.sql {
-		t.claimName(r)
+	if x == t.sql {
+		if err := t.applyForgetting(r); err != nil {
+			return err
+		}
+		if r.Flags&seg.FlagMakes != 0 {
+			t.claimName(r)
+		}
 	}
 	if r.Flags&seg.FlagKey != 0 {
 		s.remember(x, r)

@@ -50,7 +50,7 @@ func unfit(s *sql.Statement) *wire.Error {
 
 // executeTogether decides statements of which one writes, as one entry.
 func (m *Machine) executeTogether(r *Request, b *wire.BatchQuery, statements []sql.Statement, fx []Effect) []Effect {
-	e := &sql.Entry{Position: 1, Key: b.IdempotencyKey, Limits: m.sqlLimits(r)}
+	e := &sql.Entry{Position: 1, Key: b.IdempotencyKey, Limits: m.sqlLimits(r, m.cfg.SQLPages)}
 	for i := range statements {
 		e.Batch = append(e.Batch, sql.Batched{SQL: statements[i].Text, Params: b.Queries[i].Params, Makes: statements[i].Makes})
 	}

@@ -21,6 +21,7 @@ type CheckReport struct {
 	LSN        seg.LSN // of the last entry
 	Segments   int
 	Snapshots  int // named by the manifest
+	Tables     int // snapshots of tables, the same
 	Sealed     int // sealed files
 	Batches    int // whole ones
 	LogBytes   int64
@@ -46,15 +47,16 @@ type FindingKind string
 
 // The kinds of findings. The first two are what a crash may leave and the next start tidies up; the others are damage.
 const (
-	Leftover       FindingKind = "leftover"        // an unfinished file
-	TornTail       FindingKind = "torn tail"       // an unfinished write: nobody was told that it is durable
-	Corruption     FindingKind = "corruption"      // bytes of the log are not what was written
-	MissingSegment FindingKind = "missing segment" // corruption of the worst kind
-	Scar           FindingKind = "scar"            // corruption where nothing lies that counts
-	BadSnapshot    FindingKind = "bad snapshot"    // loses nothing, while the log or another one holds the same
-	BadSealed      FindingKind = "bad sealed file" // bytes of a sealed file are not what was written
-	MissingEvents  FindingKind = "missing events"  // no file holds them, and nothing else says why
-	BadEvent       FindingKind = "bad event"       // its checksum is not that of its data, although its entry is whole
+	Leftover       FindingKind = "leftover"            // an unfinished file
+	TornTail       FindingKind = "torn tail"           // an unfinished write: nobody was told that it is durable
+	Corruption     FindingKind = "corruption"          // bytes of the log are not what was written
+	MissingSegment FindingKind = "missing segment"     // corruption of the worst kind
+	Scar           FindingKind = "scar"                // corruption where nothing lies that counts
+	BadSnapshot    FindingKind = "bad snapshot"        // loses nothing, while the log or another one holds the same
+	BadTables      FindingKind = "bad tables snapshot" // loses nothing, while $sql is whole or another one holds the same
+	BadSealed      FindingKind = "bad sealed file"     // bytes of a sealed file are not what was written
+	MissingEvents  FindingKind = "missing events"      // no file holds them, and nothing else says why
+	BadEvent       FindingKind = "bad event"           // its checksum is not that of its data, although its entry is whole
 )
 
 // Damage reports whether findings of a kind are more than what a crash leaves.
@@ -94,7 +96,7 @@ func Check(fs seg.Files, cfg Config) (*CheckReport, error) {
 		tenants: map[wire.TenantID]sight{}, streams: map[wire.StreamID]sight{},
 	}
 	c.r.each = c.entry
-	for _, part := range []func() error{c.files, c.snapshots, c.sealed, c.log, c.covered} {
+	for _, part := range []func() error{c.files, c.snapshots, c.sealed, c.log, c.covered, c.tables} {
 		if err = part(); err != nil {
 			break
 		}

@@ -75,6 +75,11 @@ type Config struct {
 	// tables of a tenant.
 	SQLSteps uint64
 	SQLPages uint64
+	// TablesEvery is how many bytes of statements are carried out between two snapshots of a tenant's tables, which are written
+	// more seldom where they are larger than that: what is written stays in proportion to what statements bring.
+	TablesEvery uint64
+	// ForgetEvery is how often the history of a tenant's tables is trimmed, where it is: each time they are written out twice.
+	ForgetEvery wire.Span
 	// MaxQueries is how many queries there may be at work at a time; each may take much memory. MaxQuestions is how many may
 	// wait or be at work.
 	MaxQueries   int
@@ -120,6 +125,8 @@ func DefaultConfig() Config {
 		Keys:           250_000,
 		SQLSteps:       500_000_000,
 		SQLPages:       256 << 10,
+		TablesEvery:    16 << 20,
+		ForgetEvery:    6 * Hour,
 		MaxQueries:     8,
 		MaxQuestions:   10_000,
 		MaxCursors:     32,

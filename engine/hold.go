@@ -16,7 +16,7 @@ type hold struct {
 
 // setHold puts a legal hold on a stream, deleted or not. Setting it again changes nothing.
 func (m *Machine) setHold(r *Request, b *wire.SetHold, fx []Effect) []Effect {
-	s, fx := m.managed(r, b.Stream, fx)
+	s, fx := m.managedOrSQL(r, b.Stream, fx)
 	if s == nil {
 		return fx
 	}
@@ -45,7 +45,7 @@ func (m *Machine) setHold(r *Request, b *wire.SetHold, fx []Effect) []Effect {
 
 // releaseHold ends a legal hold. What was held back by it goes its way at once.
 func (m *Machine) releaseHold(r *Request, b *wire.ReleaseHold, fx []Effect) []Effect {
-	s, fx := m.managed(r, b.Stream, fx)
+	s, fx := m.managedOrSQL(r, b.Stream, fx)
 	if s == nil {
 		return fx
 	}

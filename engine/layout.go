@@ -63,7 +63,7 @@ func (m *Machine) arrange(fx []Effect) []Effect {
 // next returns the manifest with the first change made.
 func (l *layout) next() seg.Manifest {
 	man := l.man
-	man.Snapshots, man.Sealed = slices.Clone(man.Snapshots), slices.Clone(man.Sealed)
+	man.Snapshots, man.Sealed, man.Tables = slices.Clone(man.Snapshots), slices.Clone(man.Sealed), slices.Clone(man.Tables)
 	l.changes[0].edit(&man)
 	return man
 }

@@ -41,13 +41,15 @@ type Machine struct {
 	tables        map[wire.TenantID]*tables
 	applying      map[JobID]*tables   // waiting for their job
 	questions     map[JobID]*question // the same
-	pins          map[JobID]bool      // queries that may use files; by their first job
-	asked         int                 // questions that wait or are under way
-	series        map[ConnID]*series  // batches under way whose statements are decided one by one
-	turns         []*series           // whose next statement can be decided; those that have ended may still be in it
-	released      []ConnID            // whose series have ended
-	cursors       int                 // streamed ones of them that wait between two chunks, or did
-	closing       int                 // jobs that close a cursor
+	loading       map[JobID]*tables   // the same
+	tabling       tabling
+	pins          map[JobID]bool     // queries that may use files; by their first job
+	asked         int                // questions that wait or are under way
+	series        map[ConnID]*series // batches under way whose statements are decided one by one
+	turns         []*series          // whose next statement can be decided; those that have ended may still be in it
+	released      []ConnID           // whose series have ended
+	cursors       int                // streamed ones of them that wait between two chunks, or did
+	closing       int                // jobs that close a cursor
 	stats         Stats
 	err           error // why it halted
 }
@@ -92,6 +94,13 @@ type Stats struct {
 	ChunkBytes       uint64 // of rows in them
 	Cancelled        uint64 // queries, by their client
 	TimedOut         uint64 // queries, by their limit of time
+	TablesSaved      uint64 // snapshots of tables written
+	TablesSavedBytes uint64
+	TablesNotSaved   uint64    // snapshots of tables that could not be written
+	TablesLoaded     uint64    // snapshots of tables taken up
+	TablesUnusable   uint64    // snapshots of tables that were passed over
+	TablesRebuilt    uint64    // times that none was whole
+	TablesLoadTime   wire.Span // until tables were as the log says, since they were first needed
 
 	Tenants    int
 	Streams    int
@@ -258,7 +267,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -347,7 +356,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.lapse(m.overtime(m.retryTables(m.retryReads(fx)))))
+	fx = m.endBatch(m.lapse(m.overtime(m.saveTables(m.retryTables(m.retryReads(fx))))))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -374,6 +383,10 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.snapshotDone(r, fx)
 	case applyResult:
 		return m.applied(c.Job, r, fx)
+	case loadResult:
+		return m.loaded(c.Job, r, fx)
+	case saveResult:
+		return m.tablesSaved(r, fx)
 	case queryResult:
 		return m.answered(c.Job, r, fx)
 	case chunkResult:

@@ -118,6 +118,12 @@ const (
 	ProbeQueryCancelled     // by its client
 	ProbeQueryAbandoned     // its connection was gone
 	ProbeQueryTimedOut      // it took too long
+	ProbeTablesSaved        // a snapshot of tables was written
+	ProbeTablesNotSaved     // or could not be
+	ProbeTablesLoaded       // tables were taken up from a snapshot
+	ProbeTablesUnusable     // a snapshot of tables was passed over
+	ProbeTablesRebuilt      // all statements were carried out again, although there were snapshots
+	ProbeHistoryForgotten   // history of tables was forgotten
 
 	// ProbeCount is how many probes there are.
 	ProbeCount
@@ -239,6 +245,12 @@ var probeNames = [ProbeCount]string{
 	ProbeQueryCancelled:            "query-cancelled",
 	ProbeQueryAbandoned:            "query-abandoned",
 	ProbeQueryTimedOut:             "query-timed-out",
+	ProbeTablesSaved:               "tables-saved",
+	ProbeTablesNotSaved:            "tables-not-saved",
+	ProbeTablesLoaded:              "tables-loaded",
+	ProbeTablesUnusable:            "tables-unusable",
+	ProbeTablesRebuilt:             "tables-rebuilt",
+	ProbeHistoryForgotten:          "history-forgotten",
 }
 
 func (c *Config) hit(p Probe) {

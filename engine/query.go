@@ -77,7 +77,7 @@ func (m *Machine) execute(r *Request, b *wire.Query, s *sql.Statement, fx []Effe
 			return m.refuse(r, wire.InvalidRequest, 0, fx, "table name: %s", why)
 		}
 	}
-	e := &sql.Entry{Position: 1, SQL: s.Text, Params: b.Params, Makes: s.Makes, Key: b.IdempotencyKey, Limits: m.sqlLimits(r)}
+	e := &sql.Entry{Position: 1, SQL: s.Text, Params: b.Params, Makes: s.Makes, Key: b.IdempotencyKey, Limits: m.sqlLimits(r, m.pages(s))}
 	if t != nil {
 		if t.health != sound {
 			return m.readOnly(r, t, fx)
@@ -141,6 +141,9 @@ func (m *Machine) logEntry(t *tenant, e *sql.Entry, event []byte) wire.Offset {
 	}
 	if len(e.Names()) > 0 {
 		rec.Flags |= seg.FlagMakes
+	}
+	if e.Trim.Set {
+		rec.Flags |= seg.FlagForgets
 	}
 	m.decide(&rec, wire.AppendEvent(body, rec.First, event, m.clock.now))
 	l := m.tablesOf(t)
@@ -232,6 +235,6 @@ func (m *Machine) enquire(l *tables, q *question, fx []Effect) []Effect {
 // maxResult leaves room in a frame for what surrounds a result.
 const maxResult = wire.MaxPayload - 4096
 
-func (m *Machine) sqlLimits(r *Request) sql.Limits {
-	return sql.Limits{Steps: m.cfg.SQLSteps, Pages: m.cfg.SQLPages, Bytes: uint64(r.room())}
+func (m *Machine) sqlLimits(r *Request, pages uint64) sql.Limits {
+	return sql.Limits{Steps: m.cfg.SQLSteps, Pages: pages, Bytes: uint64(r.room())}
 }

@@ -217,10 +217,14 @@ func (r *recovery) load() error {
 
 // vouched returns the LSN up to which a manifest says that the log is durable: it names a snapshot only once that is so.
 func vouched(m seg.Manifest) seg.LSN {
-	if len(m.Snapshots) == 0 {
-		return 0
+	lsn := seg.LSN(0)
+	if len(m.Snapshots) > 0 {
+		lsn = m.Snapshots[0].LSN
 	}
-	return m.Snapshots[0].LSN
+	for _, t := range m.Tables {
+		lsn = max(lsn, t.LSN)
+	}
+	return lsn
 }
 
 // visit takes up what the scan finds, in order.

@@ -25,7 +25,8 @@ type RepairStep struct {
 
 // PlanRepair looks at a data directory and plans what can be set right:
 //
-//   - a manifest that is damaged or gone is made anew from the segments, snapshots and sealed files that are there;
+//   - a manifest that is damaged or gone is made anew from the segments, snapshots, sealed files and snapshots of tables that are
+//     there;
 //   - a sealed file whose index is damaged is written anew from its blocks.
 //
 // Damaged blocks, batches and snapshots have nothing to be made from; Check names what is lost with them. It fails where a
@@ -38,9 +39,13 @@ func PlanRepair(fs seg.Files, cfg Config) (*RepairPlan, error) {
 		if man, err = findManifest(fs); err != nil {
 			return nil, fmt.Errorf("the manifest cannot be made anew: %w", err)
 		}
+		tables := ""
+		if n := len(man.Tables); n > 0 {
+			tables = fmt.Sprintf(", and %d snapshots of tables", n)
+		}
 		p.Steps = append(p.Steps, RepairStep{
-			Does: fmt.Sprintf("write a new %s that names the log from %s on, %d snapshots and %d sealed files; a damaged one is kept as %s",
-				seg.ManifestName, seg.SegmentName(man.First), len(man.Snapshots), len(man.Sealed), seg.KeptPrefix+seg.ManifestName),
+			Does: fmt.Sprintf("write a new %s that names the log from %s on, %d snapshots and %d sealed files%s; a damaged one is kept as %s",
+				seg.ManifestName, seg.SegmentName(man.First), len(man.Snapshots), len(man.Sealed), tables, seg.KeptPrefix+seg.ManifestName),
 			do: func(fs seg.Files, man *seg.Manifest) error {
 				if err := seg.KeepAside(fs, seg.ManifestName); err != nil && !errors.Is(err, seg.ErrNotExist) {
 					return err
@@ -115,7 +120,7 @@ func findManifest(fs seg.Files) (man seg.Manifest, err error) {
 		return man, fmt.Errorf("list data directory: %w", err)
 	}
 	var snapshots []seg.LSN
-	var files []uint64
+	var files, tables []uint64
 	first, known, last := uint64(0), false, uint64(0)
 	for _, name := range names {
 		if n, ok := seg.SegmentNumber(name); ok {
@@ -134,6 +139,8 @@ func findManifest(fs seg.Files) (man seg.Manifest, err error) {
 			snapshots = append(snapshots, lsn)
 		} else if n, ok := seg.SealedNumber(name); ok {
 			files = append(files, n)
+		} else if n, ok := seg.TablesNumber(name); ok {
+			tables = append(tables, n)
 		}
 	}
 	if !known || man.Store == 0 {
@@ -141,6 +148,7 @@ func findManifest(fs seg.Files) (man seg.Manifest, err error) {
 	}
 	man.First = first
 	findSnapshots(fs, &man, snapshots, last)
+	findTables(fs, &man, tables)
 	if first > 0 && len(man.Snapshots) == 0 {
 		return man, errors.New("the log does not reach back to its first entry, and no snapshot is whole")
 	}

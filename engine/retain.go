@@ -16,7 +16,7 @@ import (
 
 // setRetention changes how long a stream's events are kept.
 func (m *Machine) setRetention(r *Request, b *wire.SetRetention, fx []Effect) []Effect {
-	s, fx := m.managed(r, b.Stream, fx)
+	s, fx := m.managedOrSQL(r, b.Stream, fx)
 	if s == nil {
 		return fx
 	}
@@ -118,6 +118,8 @@ func (m *Machine) watchAll() {
 // dueAt returns when the next thing of a stream is cut off or purged, never where nothing is.
 func (m *Machine) dueAt(s *stream) wire.Time {
 	switch {
+	case s.isSQL():
+		return m.forgetDue(s)
 	case len(s.holds) > 0:
 		return never
 	case s.deleted:
@@ -138,7 +140,7 @@ func (m *Machine) grain() wire.Time { return m.clock.now - m.clock.now%wire.Time
 
 // expiredUpto returns the greatest event time that has expired in a stream, and whether anything of it can.
 func (m *Machine) expiredUpto(s *stream, now wire.Time) (wire.Time, bool) {
-	if !s.retention.Set || s.deleted || len(s.holds) > 0 || s.tenant.health != sound {
+	if !s.retention.Set || s.isSQL() || s.deleted || len(s.holds) > 0 || s.tenant.health != sound {
 		return 0, false
 	}
 	span := m.daysFrom(0, s.retention.Value)
@@ -173,6 +175,8 @@ func (m *Machine) expire(fx []Effect) []Effect {
 			if !m.purge(s) { // there is no room now
 				m.lookAt(s, m.clock.now+wire.Time(Second))
 			}
+		case s.isSQL() && m.dueAt(s) <= m.grain():
+			fx = m.forgetTables(s, fx)
 		case s.trimAfter <= m.clock.now && m.overdue(s, m.grain()):
 			fx = m.trim(s, nil, fx)
 		case m.dueAt(s) <= m.clock.now: // within the grain, or not to be touched

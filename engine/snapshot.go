@@ -124,6 +124,7 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //	last removal | swept up to | when | since when something waits for a sweep
 //	tenants: id | name | created | position | commit | health (1) | hash of the last audit event (32)
 //	         | names of tables | claims: offset, name | checked: offset, hash of outcomes (32)
+//	         | forgotten: next, up to, commit, idle
 //	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
 //	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to
 //	         | holds: name, reason, set | keys: key (16), digest (16), first, count, commit, position, lsn
@@ -208,7 +209,7 @@ func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.
 			position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
 		copy(t.chain[:], d.take(sha256.Size))
 		if version >= tablesVersion {
-			t.decodeTables(&d)
+			t.decodeTables(&d, version)
 		}
 		s.addTenant(t)
 	}
@@ -296,6 +297,8 @@ const (
 	groupsVersion = 4
 	// tablesVersion is the first format whose snapshots have the names of tables.
 	tablesVersion = 5
+	// forgetVersion is the first format whose snapshots know what of the tables' history is forgotten.
+	forgetVersion = 6
 )
 
 func (s *state) decodeStream(d *decoder, version uint32) *stream {

@@ -40,10 +40,11 @@ type tenant struct {
 	lsn      seg.LSN            // the same; 0 where that was before a snapshot
 	health   health
 	audit    *stream
-	sql      *stream           // of statements; nil before the first one
-	tables   []string          // as the statements before checked have left them, ascending
-	claims   []claim           // of the statements from there on; ascending
-	checked  tableCheck        // the last that the log says
+	sql      *stream    // of statements; nil before the first one
+	tables   []string   // as the statements before checked have left them, ascending
+	claims   []claim    // of the statements from there on; ascending
+	checked  tableCheck // the last that the log says
+	forgot   forgetting
 	chain    [sha256.Size]byte // hash of the last audit event
 }
 

@@ -23,8 +23,14 @@ type tables struct {
 	names  []string    // of tables and views, as they are at next
 	busy   bool        // statements are read, or carried out
 	broken *wire.Error // why there is nothing to be had from it any more
-	retry  wire.Time   // monotonic: no read before then, since one has failed; 0 at any time
-	unread patience
+	began  wire.Time   // monotonic: when it was made, while statements from before then are not carried out
+
+	loading  bool      // a snapshot is taken up
+	since    uint64    // bytes of statements, about, since the last snapshot
+	size     uint64    // of that, in bytes
+	unusable []uint64  // snapshots
+	retry    wire.Time // monotonic: no read before then, since one has failed; 0 at any time
+	unread   patience
 
 	pending   []pending   // statements that were decided since it was made and are not carried out for certain; ascending
 	writes    []*sqlWrite // that are not carried out, ascending offsets
@@ -110,7 +116,12 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 			return m.breakDown(l, wire.Errorf(wire.InternalError, "the tables cannot be opened: %v", err), fx)
 		}
 		l.db = db
+		fx = m.loadTables(l, fx)
 	}
+	if l.loading {
+		return fx
+	}
+	m.ready(l)
 	waiting := l.questions
 	l.questions = nil // answer may come back here
 	for _, q := range waiting {
@@ -286,13 +297,16 @@ type applyJob struct {
 type applyResult struct {
 	outcomes []*sql.Outcome
 	names    []string
+	bytes    uint64 // of the entries
 	err      error
 }
 
 // Run implements Job.
 func (j applyJob) Run(seg.Files) any {
 	var entries []*sql.Entry
+	bytes := uint64(0)
 	for e := range j.events.All {
+		bytes += uint64(len(e.Data))
 		entry, err := sql.Decode(e.Data, e.Timestamp)
 		if err != nil {
 			return applyResult{err: err}
@@ -300,7 +314,7 @@ func (j applyJob) Run(seg.Files) any {
 		entries = append(entries, entry)
 	}
 	outcomes, err := j.db.Apply(entries)
-	return applyResult{outcomes, j.db.Names(), err}
+	return applyResult{outcomes, j.db.Names(), bytes, err}
 }
 
 // applied goes on behind statements that are carried out.
@@ -313,6 +327,7 @@ func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
 	}
 	first := l.next
 	l.names = r.names
+	l.since += r.bytes + uint64(len(r.outcomes))*statementCost
 	for _, o := range r.outcomes {
 		h := sha256.New()
 		h.Write(l.chain[:])
@@ -326,7 +341,7 @@ func (m *Machine) applied(id JobID, r applyResult, fx []Effect) []Effect {
 	}
 	l.carriedOut()
 	m.tellNames(l)
-	fx = m.replyWrites(l, first, r.outcomes, fx)
+	fx = m.snapshotTables(l, m.replyWrites(l, first, r.outcomes, fx))
 	return m.endTurn(m.carryOn(l, fx))
 }
 
@@ -454,10 +469,10 @@ func (t *tenant) encodeTables(p []byte) []byte {
 	for _, c := range t.claims {
 		p = appendString(putNumbers(p, uint64(c.offset)), c.name)
 	}
-	return append(putNumbers(p, uint64(t.checked.upto)), t.checked.chain[:]...)
+	return t.forgot.encode(append(putNumbers(p, uint64(t.checked.upto)), t.checked.chain[:]...))
 }
 
-func (t *tenant) decodeTables(d *decoder) {
+func (t *tenant) decodeTables(d *decoder, version uint32) {
 	for range d.count(4) {
 		t.tables = append(t.tables, d.string())
 	}
@@ -466,6 +481,9 @@ func (t *tenant) decodeTables(d *decoder) {
 	}
 	t.checked.upto = wire.Offset(d.u64())
 	copy(t.checked.chain[:], d.take(sha256.Size))
+	if version >= forgetVersion {
+		t.forgot.decode(d)
+	}
 }
 
 // claimName notes which tables an entry may make.

@@ -19,7 +19,7 @@ func newDoctor(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check a data directory that no server uses",
 		Long: `Check a data directory that no server uses, sealed files and log: every entry and every event against its
-checksum, and every snapshot against the log. Nothing is changed.
+checksum, and every snapshot, of tables too, against the log. Nothing is changed.
 
 With --repair, what can be set right is planned and printed: a manifest that is damaged or gone is made anew from the files
 that are there, and a sealed file whose index is damaged from its blocks. With --yes too, the plan is carried out and the
@@ -123,6 +123,10 @@ var advice = map[engine.FindingKind]struct{ means, next string }{
 		"a snapshot cannot be used; nothing is lost by it while there is another one, or the log reaches back to its first entry",
 		"look for the disk's own errors; the server writes a new one as the log grows",
 	},
+	engine.BadTables: {
+		"a snapshot of a tenant's tables cannot be used; nothing is lost by it while there is another one, or the tenant's statements are all there. Where it says that statements are let go of, the tables are lost",
+		"look for the disk's own errors; the server passes it over, and writes a new one when there are more statements; where the tables are lost, put a snapshot of them back from a copy of the data directory",
+	},
 	engine.BadSealed: {
 		"the disk does not hold what was written to a sealed file",
 		"look for the disk's own errors, put the file back from a copy of the data directory, and check again; without a copy, " +
@@ -162,8 +166,12 @@ func printReport(w io.Writer, r *engine.CheckReport) error {
 	if len(r.Kept) > 0 {
 		fmt.Fprintf(&b, "%d files torn-*.bin and kept-* hold unfinished writes of earlier crashes, damaged pieces of the log, and what repairs have replaced; they may be deleted\n", len(r.Kept))
 	}
-	fmt.Fprintf(&b, "checked %d segments, %d sealed files (%d bytes) and %d snapshots up to entry %d: %d entries in %d batches (%d bytes), %d events (%d bytes) in %d streams of %d tenants\n",
-		r.Segments, r.Sealed, r.SealedSize, r.Snapshots, r.LSN, r.Entries, r.Batches, r.LogBytes, r.Events, r.EventBytes, r.Streams, r.Tenants)
+	ofTables := ""
+	if r.Tables > 0 {
+		ofTables = fmt.Sprintf(", and %d of tables,", r.Tables)
+	}
+	fmt.Fprintf(&b, "checked %d segments, %d sealed files (%d bytes) and %d snapshots%s up to entry %d: %d entries in %d batches (%d bytes), %d events (%d bytes) in %d streams of %d tenants\n",
+		r.Segments, r.Sealed, r.SealedSize, r.Snapshots, ofTables, r.LSN, r.Entries, r.Batches, r.LogBytes, r.Events, r.EventBytes, r.Streams, r.Tenants)
 	if !r.Damaged() {
 		b.WriteString("nothing is damaged\n")
 	}
@@ -219,6 +227,7 @@ type jsonReport struct {
 	Sealed     int           `json:"sealed_files"`
 	SealedSize int64         `json:"sealed_bytes"`
 	Snapshots  int           `json:"snapshots"`
+	Tables     int           `json:"table_snapshots"`
 	Batches    int           `json:"batches"`
 	LogBytes   int64         `json:"log_bytes"`
 	Entries    int           `json:"entries"`
@@ -263,7 +272,7 @@ type jsonStreamLoss struct {
 func printReportJSON(w io.Writer, r *engine.CheckReport) error {
 	v := jsonReport{
 		Damaged: r.Damaged(), Findings: []jsonFinding{}, Kept: r.Kept, LastEntry: uint64(r.LSN), Segments: r.Segments,
-		Sealed: r.Sealed, SealedSize: r.SealedSize, Snapshots: r.Snapshots,
+		Sealed: r.Sealed, SealedSize: r.SealedSize, Snapshots: r.Snapshots, Tables: r.Tables,
 		Batches: r.Batches, LogBytes: r.LogBytes, Entries: r.Entries, Events: r.Events, EventBytes: r.EventBytes, Tenants: r.Tenants, Streams: r.Streams,
 	}
 	for _, f := range r.Findings {

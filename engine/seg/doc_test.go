@@ -173,6 +173,24 @@ func TestDocumentedLayoutsAreTheCode(t *testing.T) {
 	p.says(t, fmt.Sprintf("The state follows at byte %d.", bytes.Index(snapshot, []byte("state"))))
 }
 
+func TestDocumentedSnapshotOfTablesIsTheCode(t *testing.T) {
+	p := readPage(t)
+	fs := disk.New(512).Mount()
+	head := seg.TablesHead{
+		TablesMark: seg.TablesMark{Number: 3, Tenant: 4, Next: 5, LSN: 6}, Store: store, PageSize: 4096, Pages: 2, Library: 7,
+	}
+	_, err := seg.WriteTables(fs, &head, func(yield func([]byte) bool) {
+		_ = yield(make([]byte, 4096)) && yield(make([]byte, 4096))
+	})
+	check(t, err)
+	file := content(t, fs, seg.TablesName(3))
+	p.layout(t, "Tables header", file, map[string]uint64{
+		"version": seg.FormatVersion, "page size": 4096, "store id": uint64(store), "number": 3, "tenant": 4, "next": 5, "lsn": 6, "pages": 2,
+		"library": 7,
+	})
+	p.layout(t, "Tables trailer", file[len(file)-48:], map[string]uint64{"blocks": 1})
+}
+
 func TestDocumentedBodiesAreTheCode(t *testing.T) {
 	p := readPage(t)
 	var sizes []string

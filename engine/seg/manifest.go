@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
 // ManifestName is the name of the file that names what is live.
@@ -21,8 +23,11 @@ const ManifestName = "MANIFEST"
 //	+------------------------------------------------------+------------------------+-----------+
 //	| count × sealed file: number (8), first LSN (8), last LSN (8), ascending LSNs |
 //	+------------------------------------------------------------------------------+
+//	| count (4) | count × snapshot of tables: number (8), tenant (8), next (8), lsn (8), ascending tenants and numbers |
+//	+-----------+------------------------------------------------------------------------------------------------------+
 //
-// The checksum covers everything after itself. Format versions 1 and 2 end behind the snapshots' LSNs.
+// The checksum covers everything after itself. Format versions 1 and 2 end behind the snapshots' LSNs, 3 to 5
+// behind the sealed files.
 type Manifest struct {
 	Store     StoreID
 	Geometry  Geometry
@@ -30,6 +35,7 @@ type Manifest struct {
 	Snapshots []SnapshotMark // at most MaxSnapshots, newest first
 	Sealed    []SealedMark   // ascending LSNs, all of them before the first live segment's
 	Next      uint64         // number of the next sealed file: above all that ever were
+	Tables    []TablesMark   // at most MaxTables of a tenant, by tenant, ascending numbers
 }
 
 // SnapshotMark names a live snapshot.
@@ -87,7 +93,7 @@ func WriteManifest(fs Files, m Manifest) error {
 }
 
 func (m Manifest) encode() []byte {
-	p := make([]byte, 4, manifestFixed+16*len(m.Snapshots)+12+24*len(m.Sealed))
+	p := make([]byte, 4, manifestFixed+16*len(m.Snapshots)+16+24*len(m.Sealed)+tablesMark*len(m.Tables))
 	p = binary.LittleEndian.AppendUint32(p, manifestMagic)
 	p = binary.LittleEndian.AppendUint32(p, FormatVersion)
 	p = binary.LittleEndian.AppendUint32(p, uint32(m.Geometry.Align))
@@ -107,6 +113,12 @@ func (m Manifest) encode() []byte {
 		p = binary.LittleEndian.AppendUint64(p, s.Number)
 		p = binary.LittleEndian.AppendUint64(p, uint64(s.First))
 		p = binary.LittleEndian.AppendUint64(p, uint64(s.Last))
+	}
+	p = binary.LittleEndian.AppendUint32(p, uint32(len(m.Tables)))
+	for _, t := range m.Tables {
+		for _, v := range []uint64{t.Number, uint64(t.Tenant), uint64(t.Next), uint64(t.LSN)} {
+			p = binary.LittleEndian.AppendUint64(p, v)
+		}
 	}
 	binary.LittleEndian.PutUint32(p, crc32.Checksum(p[4:], castagnoli))
 	return p
@@ -145,6 +157,9 @@ func parseManifest(p []byte) (Manifest, error) {
 			return Manifest{}, ErrDamaged
 		}
 	}
+	if binary.LittleEndian.Uint32(p[8:]) >= tablesVersion && !m.parseTables(&rest) {
+		return Manifest{}, ErrDamaged
+	}
 	if len(rest) > 0 {
 		return Manifest{}, ErrDamaged
 	}
@@ -180,6 +195,34 @@ func (m *Manifest) parseSealed(p *[]byte) bool {
 		m.Sealed = append(m.Sealed, s)
 	}
 	*p = rest[24*n:]
+	return true
+}
+
+const (
+	// tablesVersion is the first format version that has snapshots of tables.
+	tablesVersion = 6
+	tablesMark    = 32 // bytes
+)
+
+// parseTables reads what version 6 has added, and leaves what follows it. It returns false where that makes no sense.
+func (m *Manifest) parseTables(p *[]byte) bool {
+	rest := *p
+	if len(rest) < 4 {
+		return false
+	}
+	n := int(binary.LittleEndian.Uint32(rest))
+	if rest = rest[4:]; len(rest)/tablesMark < n {
+		return false
+	}
+	for i := range n {
+		word := func(k int) uint64 { return binary.LittleEndian.Uint64(rest[tablesMark*i+8*k:]) }
+		t := TablesMark{Number: word(0), Tenant: wire.TenantID(word(1)), Next: wire.Offset(word(2)), LSN: LSN(word(3))}
+		if i > 0 && t.compare(m.Tables[i-1]) <= 0 || i >= MaxTables && m.Tables[i-MaxTables].Tenant == t.Tenant {
+			return false
+		}
+		m.Tables = append(m.Tables, t)
+	}
+	*p = rest[tablesMark*n:]
 	return true
 }
 

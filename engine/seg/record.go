@@ -84,6 +84,8 @@ const (
 	FlagTimed = 2
 	// FlagMakes marks a statement that may make a table or view.
 	FlagMakes = 8
+	// FlagForgets marks an entry among statements that forgets the history of tables.
+	FlagForgets = 16
 	// FlagAudit marks an act whose body begins with its audit event.
 	FlagAudit = 4
 

@@ -334,6 +334,9 @@ func (m Manifest) Leftover(name string) bool {
 	if number, ok := SealedNumber(name); ok {
 		return !slices.ContainsFunc(m.Sealed, func(s SealedMark) bool { return s.Number == number })
 	}
+	if number, ok := TablesNumber(name); ok {
+		return !slices.ContainsFunc(m.Tables, func(t TablesMark) bool { return t.Number == number })
+	}
 	number, ok := SegmentNumber(name)
 	return ok && number < m.First
 }
@@ -367,6 +370,9 @@ func (m Manifest) Dropped(old Manifest) (names []string) {
 	}
 	for _, s := range old.Sealed {
 		names = append(names, SealedName(s.Number))
+	}
+	for _, t := range old.Tables {
+		names = append(names, TablesName(t.Number))
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return !m.Leftover(name) })
 }

@@ -34,6 +34,7 @@ const (
 	recordBlock blockKind = 1 // records of one or more sections
 	lostBlock   blockKind = 2 // lost ranges, encoded as an index of nothing else
 	indexBlock  blockKind = 3 // a part of the index
+	pageBlock   blockKind = 4 // pages of a database; in snapshots of tables alone
 )
 
 // blockCodec says how a payload is stored.
@@ -124,7 +125,7 @@ func parseBlockHead(p []byte, id StoreID, file uint64) (h blockHead, ok bool) {
 	ok = binary.LittleEndian.Uint32(p[4:]) == blockMagic &&
 		binary.LittleEndian.Uint64(p[8:]) == uint64(id) &&
 		binary.LittleEndian.Uint64(p[16:]) == file &&
-		h.kind >= recordBlock && h.kind <= indexBlock && h.codec <= codecZstd &&
+		h.kind >= recordBlock && h.kind <= pageBlock && h.codec <= codecZstd &&
 		h.length <= maxBlock && h.stored <= h.length && (h.codec == codecZstd || h.stored == h.length)
 	return h, ok
 }

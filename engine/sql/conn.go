@@ -17,6 +17,7 @@ type conn struct {
 	cache   map[string]*prepared // statements of clients, by text
 	order   []string             // of the cache, the longest unused first
 	control [controlCount]*sqlite3.Stmt
+	times   *sqlite3.Stmt // adds to $times; nil until it is needed
 	dates   *sqlite3.Conn // computes dates; nil until one is needed
 
 	// What a connection for queries sees, while it has a transaction.
@@ -84,6 +85,11 @@ func (c *conn) prepareConn() error {
 	if err := c.db.Exec("PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON; PRAGMA temp_store = MEMORY"); err != nil {
 		return err
 	}
+	if c.writer { // what is deleted must not be in a snapshot
+		if err := c.db.Exec("PRAGMA secure_delete = ON"); err != nil {
+			return err
+		}
+	}
 	if err := c.functions(); err != nil {
 		return err
 	}
@@ -142,6 +148,7 @@ func (c *conn) close() {
 		quietly(s.Close) // also where it was not prepared
 	}
 	c.cache = nil
+	quietly(c.times.Close) // the same
 	quietly(c.dates.Close) // also where there is none
 	quietly(c.db.Close)
 }

@@ -92,8 +92,11 @@ func (p *Projection) beside(q *Question, c *conn) (Cursor, *wire.Error) {
 		return cur, nil
 	}
 	cur, e := p.past(q, q.Streams.Known())
-	if e == nil {
+	switch {
+	case e == nil:
 		cur.c.now = q.Now
+	case e.Code == wire.InvalidOffset: // the present cannot be too old
+		e = wire.Errorf(wire.RateLimited, "the tables have gone on for too long since the query was asked; ask again")
 	}
 	return cur, e
 }
@@ -103,7 +106,10 @@ func (p *Projection) asOf(q *Question) (wire.Position, *wire.Error) {
 	if q.At.Set {
 		return q.At.Value, nil
 	}
-	at := p.before(q.Time.Value)
+	at, err := p.before(q.Time.Value)
+	if err != nil {
+		return 0, wire.Errorf(wire.InternalError, "%v", err)
+	}
 	if q.Streams == nil {
 		return at, nil
 	}

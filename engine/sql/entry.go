@@ -25,6 +25,13 @@ type entryText struct {
 	Key      string        `json:"key,omitempty"`
 	Seed     string        `json:"seed,omitempty"`
 	Limits   Limits        `json:"limits"`
+	Trim     *trimText     `json:"trim,omitempty"`
+}
+
+// trimText says what is forgotten, in JSON.
+type trimText struct {
+	Upto wire.Time     `json:"upto"`
+	Keys wire.Position `json:"keys"`
 }
 
 // batchedText is one of several statements of an entry.
@@ -148,6 +155,10 @@ func (e *Entry) Encode() []byte {
 	if e.Seed != [SeedSize]byte{} {
 		t.Seed = hex.EncodeToString(e.Seed[:])
 	}
+	if e.Trim.Set {
+		x := trimText(e.Trim.Value)
+		t.Trim = &x
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // people read it
@@ -189,6 +200,9 @@ func Decode(data []byte, at wire.Time) (*Entry, error) {
 	}
 	if batch := t.Makes != nil && t.Makes.names != nil; batch != (len(e.Batch) > 0) || batch && (t.SQL != nil || t.Params != nil) {
 		return nil, errors.New("decode an entry: it has neither one statement nor several")
+	}
+	if t.Trim != nil {
+		e.Trim = wire.Some(Trim(*t.Trim))
 	}
 	if t.Seed != "" && !decodeHex(e.Seed[:], t.Seed) {
 		return nil, fmt.Errorf("decode an entry: its seed is %q", t.Seed)

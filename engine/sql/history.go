@@ -19,7 +19,9 @@ import (
 // dropped, its rows go into the history of its generation, and what is left begins a new one.
 //
 // $schema(name, kind, table_name, sql, generation, from, to) has every table, view and index that there ever was, and $keyed
-// the outcomes of statements with an idempotency key: statement is 0, and counts from 1 where an entry has several.
+// the outcomes of statements with an idempotency key: statement is 0, and counts from 1 where an entry has several. $times
+// says when each entry was committed; entries count from 0. $state has what else is to be kept: the greatest id in $schema that
+// there ever was, and the first position that can be asked for.
 
 // tablesView is what clients see of $schema.
 const tablesView = "$tables"
@@ -30,6 +32,9 @@ const catalog = `
 PRAGMA page_size = 4096;
 CREATE TABLE "$schema"(id INTEGER PRIMARY KEY, name TEXT, kind TEXT, table_name TEXT, sql TEXT, generation INTEGER, "from" INTEGER, "to" INTEGER);
 CREATE TABLE "$keyed"(position INTEGER, statement INTEGER, affected INTEGER, code INTEGER, message TEXT, PRIMARY KEY(position, statement)) WITHOUT ROWID;
+CREATE TABLE "$times"(entry INTEGER PRIMARY KEY, position INTEGER, time INTEGER);
+CREATE TABLE "$state"(last INTEGER, kept INTEGER);
+INSERT INTO "$state" VALUES(0, 0);
 CREATE VIEW "$tables" AS SELECT name, kind, table_name, sql, "from" AS position FROM "$schema" WHERE "to" IS NULL;
 `
 

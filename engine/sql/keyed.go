@@ -59,10 +59,24 @@ func (p *Projection) Remembered(at wire.Position) (o *Outcome, err error) {
 	return o, err
 }
 
-// rememberFailed is remember for an entry that has changed nothing: that it has failed is told, however full the tables are.
-func (p *Projection) rememberFailed(e *Entry, o *Outcome) error {
-	if err := p.limit(math.MaxUint32 - 1); err != nil {
+// note keeps when an entry was committed, and what has come of it.
+func (p *Projection) note(e *Entry, o *Outcome) error {
+	if err := p.remember(e, o); err != nil {
 		return err
 	}
-	return p.remember(e, o)
+	if err := p.writer.noteTime(p.next, e.Position, e.Time); err != nil {
+		return err
+	}
+	p.next++
+	return nil
 }
+
+// noteFailed is note for an entry that has changed nothing: that it has failed is told, however full the tables are.
+func (p *Projection) noteFailed(e *Entry, o *Outcome) error {
+	if err := p.unlimited(); err != nil {
+		return err
+	}
+	return p.note(e, o)
+}
+
+func (p *Projection) unlimited() error { return p.limit(math.MaxUint32 - 1) }

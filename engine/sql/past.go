@@ -23,10 +23,14 @@ func (p *Projection) past(q *Question, at wire.Position) (cur Cursor, e *wire.Er
 		}
 	}()
 	defer c.panicked(&e)
+	now, e := c.moment(at)
+	if e != nil {
+		return cur, e
+	}
 	if err := c.goBack(at); err != nil {
 		return cur, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}
-	c.position, c.now = at, p.timeOf(at)
+	c.position, c.now = at, now
 	c.qualified = c.qualified || qualified(q.SQL)
 	return Cursor{Position: at, p: p, c: c, once: true}, nil // its views are of that position
 }

@@ -87,10 +87,7 @@ func TestThePastIsWhatItWas(t *testing.T) {
 		n := rapid.IntRange(1, 30).Draw(t, "statements")
 		entries := make([]*sql.Entry, n)
 		for i := range entries {
-			entries[i] = entry(i+1, statement(t))
-			if rapid.IntRange(0, 3).Draw(t, "alone") == 0 {
-				entries[i] = batch(i+1, statements(t, 2, 4))
-			}
+			entries[i] = drawEntry(t, i+1)
 		}
 		outcomes, err := all.Apply(entries)
 		if err != nil {
@@ -145,6 +142,14 @@ func batch(position int, texts []string) *sql.Entry {
 		e.Batch = append(e.Batch, sql.Batched{SQL: text})
 	}
 	return e
+}
+
+// drawEntry draws an entry of a random program: a statement, or a batch.
+func drawEntry(t *rapid.T, position int) *sql.Entry {
+	if rapid.IntRange(0, 3).Draw(t, "alone") == 0 {
+		return batch(position, statements(t, 2, 4))
+	}
+	return entry(position, statement(t))
 }
 
 func compare(t *rapid.T, all, fresh *sql.Projection, text string, e *sql.Entry) {

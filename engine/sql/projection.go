@@ -26,7 +26,8 @@ type Projection struct {
 	pages   uint64            // that the database may have
 	things  map[string]*thing // replaced, never changed
 	defined uint64            // counts the statements that have changed it
-	last    int64             // the greatest id and generation in $schema
+	last    int64             // the greatest id and generation that there ever was in $schema
+	next    int64             // the number of the next entry
 	views   []*thing          // that the entries under way have made
 
 	parsed     *Statement // what was parsed last
@@ -35,17 +36,10 @@ type Projection struct {
 	mu       sync.Mutex
 	position wire.Position       // of the last entry that queries see
 	schema   uint64              // another one whenever the tables are of another kind
-	times    []moment            // of all entries, ascending
 	idle     []*conn             // for queries
 	mentions map[string][]string // by a view's name, folded: the names in its text, in all that it has had
 	cursors  []*Cursor           // that are open
 	closed   bool
-}
-
-// moment says when an entry was committed.
-type moment struct {
-	time     wire.Time
-	position wire.Position
 }
 
 // incarnation makes the names of databases unique: those of the mvcc file system are the process's.
@@ -54,13 +48,7 @@ var incarnation atomic.Uint64
 // Open returns empty tables.
 func Open() (*Projection, error) {
 	p := &Projection{name: "kimberlite-" + strconv.FormatUint(incarnation.Add(1), 10), things: map[string]*thing{}}
-	mvcc.Create(p.name, mvcc.NewSnapshot(""))
-	w, err := connect(p.name, true)
-	if err == nil {
-		p.writer = w
-		err = w.exec("%s", catalog)
-	}
-	if err != nil {
+	if err := p.replace(mvcc.NewSnapshot("")); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -98,7 +86,7 @@ type Limits struct {
 	Bytes uint64 `json:"bytes"` // of what RETURNING gives
 }
 
-// Entry is a statement of the log that writes, or several that are carried out together.
+// Entry is a statement of the log that writes, or several that are carried out together, or one that forgets history.
 type Entry struct {
 	Position wire.Position
 	Time     wire.Time // of its commit
@@ -109,6 +97,7 @@ type Entry struct {
 	Key      wire.Option[wire.Key] // its outcome is remembered
 	Seed     [SeedSize]byte        // of its random numbers
 	Limits   Limits                // of all statements together
+	Trim     wire.Option[Trim]     // instead of statements
 }
 
 // SeedSize is the length of the seed of a statement's random numbers, in bytes.
@@ -162,7 +151,7 @@ func (p *Projection) apart(entries []*Entry) (outcomes []*Outcome, err error) {
 // together applies entries in one transaction, unless it has to be given up: then lost is the outcome of the one
 // that has failed, and none is applied.
 func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outcome, err error) {
-	things, last := p.things, p.last
+	things, last, next := p.things, p.last, p.next
 	p.views = nil
 	if err := p.writer.do(beginWriting); err != nil {
 		return nil, nil, err
@@ -173,7 +162,7 @@ func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outc
 			return nil, nil, fmt.Errorf("position %d: %w", e.Position, err)
 		}
 		if lost != nil {
-			p.things, p.last = things, last
+			p.things, p.last, p.next = things, last, next
 			return nil, lost, p.giveUp()
 		}
 	}
@@ -199,7 +188,7 @@ func (p *Projection) failed(e *Entry, lost *Outcome) ([]*Outcome, error) {
 	if err := p.writer.do(beginWriting); err != nil {
 		return nil, err
 	}
-	if err := p.rememberFailed(e, o); err != nil {
+	if err := p.noteFailed(e, o); err != nil {
 		return nil, err
 	}
 	return []*Outcome{o}, p.commit([]*Entry{e})
@@ -212,12 +201,19 @@ func (p *Projection) apply(e *Entry) (o, lost *Outcome, err error) {
 	if err := p.limit(e.Limits.Pages); err != nil {
 		return nil, nil, err
 	}
+	if e.Trim.Set {
+		if err := p.trim(e); err != nil {
+			return nil, nil, err
+		}
+		o = &Outcome{}
+		return o, nil, p.note(e, o)
+	}
 	var s *Statement // of a batch none
 	if len(e.Batch) == 0 {
 		var refused *wire.Error
 		if s, refused = p.parseAlone(e.SQL); refused != nil {
 			o = &Outcome{Err: refused}
-			return o, nil, p.rememberFailed(e, o)
+			return o, nil, p.noteFailed(e, o)
 		}
 	}
 	clean := true // a failure leaves nothing
@@ -233,7 +229,7 @@ func (p *Projection) apply(e *Entry) (o, lost *Outcome, err error) {
 		return nil, o, nil
 	}
 	o = e.failure(o)
-	return o, nil, p.rememberFailed(e, o)
+	return o, nil, p.noteFailed(e, o)
 }
 
 // saved carries out an entry of which a part may be done when it fails: that is undone, where it still can be.
@@ -277,7 +273,7 @@ func (p *Projection) complete(e *Entry, o *Outcome) *wire.Error {
 	if e := p.writer.unresolved(); e != nil {
 		return e
 	}
-	if err := p.remember(e, o); err != nil {
+	if err := p.note(e, o); err != nil {
 		return p.writer.fault(err, "")
 	}
 	return nil
@@ -321,7 +317,6 @@ func (p *Projection) commit(entries []*Entry) error {
 	}
 	for _, e := range entries {
 		p.position = e.Position
-		p.times = append(p.times, moment{e.Time, e.Position})
 	}
 	p.schema = p.defined
 	p.overtaken()
@@ -427,6 +422,9 @@ func (p *Projection) define(t *thing, s *Statement) *wire.Error {
 		return wire.Errorf(wire.QueryParseError, "the name of the new %s is not written plainly: write CREATE %s name", t.kind, strings.ToUpper(t.kind))
 	}
 	p.last++
+	if err := p.writer.exec(`UPDATE "$state" SET last = %d`, p.last); err != nil {
+		return p.writer.fault(err, "")
+	}
 	t.id = p.last
 	if t.kind == "table" && t.generation == 0 {
 		t.generation = t.id

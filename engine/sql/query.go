@@ -2,7 +2,6 @@ package sql
 
 import (
 	"slices"
-	"sort"
 	"sync/atomic"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -152,26 +151,4 @@ func (p *Projection) overtaken() {
 		}
 		return err != nil
 	})
-}
-
-// before returns the position of the last entry that was committed at or before a time.
-func (p *Projection) before(t wire.Time) wire.Position {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].time > t })
-	if i == 0 {
-		return 0
-	}
-	return p.times[i-1].position
-}
-
-// timeOf returns when the last entry up to a position was committed.
-func (p *Projection) timeOf(at wire.Position) wire.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := sort.Search(len(p.times), func(i int) bool { return p.times[i].position > at })
-	if i == 0 {
-		return 0
-	}
-	return p.times[i-1].time
 }

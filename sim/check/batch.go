@@ -2,6 +2,7 @@ package check
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -191,6 +192,12 @@ func (x *Tables) read(n int, s *Statement, from, upto wire.Position, r *wire.Bat
 	case s.At.Set && r.Err != nil && r.Err.Code == wire.PositionAhead:
 		x.suite.must(Batches, s.At.Value > from, "statement %d: position %d is said to be ahead, and position %d is there", n, s.At.Value, from)
 		return from
+	case s.At.Set && r.Err != nil && r.Err.Code == wire.InvalidOffset:
+		x.Forgotten(s.At.Value, r.Err)
+		return from
+	case s.At.Set && s.At.Value < x.kept(from):
+		x.suite.Fail(Past, "statement %d is answered as of position %d, and the history is kept from position %d on", n, s.At.Value, x.kept(from))
+		return from
 	case s.At.Set:
 		x.suite.must(Batches, x.gives(s, s.At.Value, r), "statement %d: %s as of position %d gives %v %v", n, s.Text, s.At.Value, r.Rows, r.Err)
 		return from
@@ -257,12 +264,17 @@ func (x *Tables) rolledBack(b *Batch, r *wire.BatchQueryReply, failed int, code 
 	}
 }
 
+// forgotten reports whether a query is refused since its position is not kept.
+func (x *Tables) forgotten(s *Statement, e *wire.Error) bool {
+	return e.Code == wire.InvalidOffset && s.At.Set && s.At.Value < x.kept(math.MaxUint64)
+}
+
 // askedTogether judges an atomic batch that only reads: all queries of the present see the same.
 func (x *Tables) askedTogether(b *Batch, floor wire.Position, r *wire.BatchQueryReply) {
 	failed := slices.IndexFunc(r.Results, func(o wire.BatchedResult) bool { return o.Err != nil && !undone(&o, "rolled back") })
 	if failed >= 0 {
 		if e := r.Results[failed].Err; !x.excused(e) {
-			ok := e.Code == wire.TableNotFound || e.Code == wire.PositionAhead && b.Statements[failed].At.Set || e.Code == wire.QueryParseError && b.Statements[failed].Text == Broken
+			ok := e.Code == wire.TableNotFound || e.Code == wire.PositionAhead && b.Statements[failed].At.Set || x.forgotten(&b.Statements[failed], e) || e.Code == wire.QueryParseError && b.Statements[failed].Text == Broken
 			x.suite.must(Batches, ok, "statement %d: %v", b.First+failed, e)
 		}
 		x.rolledBack(b, r, failed, r.Results[failed].Err.Code)

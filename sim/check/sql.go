@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ type Tables struct {
 	suite   *Suite
 	tenant  wire.TenantID
 	keys    KeyWindow
+	day     wire.Time // of retention
 	entries map[wire.Position]logged
 	streams streams
 	sent    map[int]*sending // by number
@@ -60,9 +62,17 @@ func newLogged(e *sql.Entry) logged {
 	return l
 }
 
+// params returns those of all statements.
+func (l logged) params() (list []wire.Value) {
+	for _, s := range l.list {
+		list = append(list, s.params...)
+	}
+	return list
+}
+
 // NewTables returns the judge of a tenant's tables.
-func NewTables(s *Suite, tenant wire.TenantID, keys KeyWindow) *Tables {
-	return &Tables{suite: s, tenant: tenant, keys: keys, entries: map[wire.Position]logged{}, sent: map[int]*sending{}}
+func NewTables(s *Suite, tenant wire.TenantID, keys KeyWindow, day int64) *Tables {
+	return &Tables{suite: s, tenant: tenant, keys: keys, day: wire.Time(day), entries: map[wire.Position]logged{}, sent: map[int]*sending{}}
 }
 
 // Leave ends the judging: what is lost with the log nobody can know.
@@ -88,6 +98,9 @@ func (x *Tables) Wrote(r *seg.Record) {
 		x.entries[at] = newLogged(entry)
 		x.once(at)
 		x.ordered(at)
+		if t := entry.Trim; t.Set {
+			x.suite.must(Early, entry.Time-t.Value.Upto >= x.day, "the entry at position %d, of %d, forgets what was committed up to %d, less than a day before", at, entry.Time, t.Value.Upto)
+		}
 	}
 }
 
@@ -111,6 +124,78 @@ func (x *Tables) once(at wire.Position) {
 		}
 		since++
 	}
+}
+
+// Statements returns the id of the stream that a tenant's statements are in.
+func Statements(t wire.TenantID) wire.StreamID { return 3<<62 | wire.StreamID(t) }
+
+// Marker returns a text that no other statement has.
+func Marker(n int) string { return fmt.Sprintf("text %d.", n) }
+
+// kept returns the first position that can be asked for, where entries up to one are carried out.
+func (x *Tables) kept(upto wire.Position) (first wire.Position) {
+	for _, p := range slices.Sorted(maps.Keys(x.entries)) {
+		if p > upto {
+			break
+		}
+		if t := x.entries[p].entry.Trim; t.Set {
+			first = max(first, x.before(t.Value.Upto))
+		}
+	}
+	return first
+}
+
+// before returns the position of the last entry that was committed at or before a time.
+func (x *Tables) before(t wire.Time) (last wire.Position) {
+	for _, p := range slices.Sorted(maps.Keys(x.entries)) {
+		if x.entries[p].entry.Time <= t {
+			last = p
+		}
+	}
+	return last
+}
+
+// Forgotten judges that a position is refused, since the history is not kept so long.
+func (x *Tables) Forgotten(at wire.Position, e *wire.Error) {
+	if x.off || x.suite.Holes || x.suite.Failed != nil {
+		return
+	}
+	first := x.kept(math.MaxUint64)
+	x.suite.must(Past, at < first, "position %d is said to be trimmed: %s; the history is kept from position %d on", at, e.Message, first)
+}
+
+// Removed returns texts that were in the statements before an offset, which the log has let go of, and can be asked for no more.
+func (x *Tables) Removed(oldest wire.Offset) (list [][]byte) {
+	if x.off || x.suite.Holes || oldest == 0 {
+		return nil
+	}
+	first, there := x.kept(math.MaxUint64), map[string]bool{}
+	note := func(v wire.Value) { there[v.Text] = true }
+	var texts []string
+	for i, p := range slices.Sorted(maps.Keys(x.entries)) {
+		for _, v := range x.entries[p].params() {
+			if wire.Offset(i) >= oldest {
+				note(v)
+			} else if strings.HasPrefix(v.Text, "text ") {
+				texts = append(texts, v.Text)
+			}
+		}
+		if p < first {
+			continue
+		}
+		t, _ := x.at(p)
+		for _, table := range t.tables { //det:order-free: a set
+			for _, r := range table.rows { //det:order-free: the same
+				note(r.s)
+			}
+		}
+	}
+	for _, s := range texts {
+		if !there[s] {
+			list = append(list, []byte(s))
+		}
+	}
+	return list
 }
 
 // number splits a statement's number, which stands in a comment before it, from the rest.
@@ -225,6 +310,10 @@ func (x *Tables) answered(rule Invariant, text string, params []wire.Value, at w
 		x.suite.must(rule, p >= floor, "%s sees position %d, and position %d was acknowledged before", text, p, floor)
 	}
 	x.suite.must(rule, b.Position == p, "%s as of position %d sees position %d", text, p, b.Position)
+	if at.Set {
+		first := x.kept(floor)
+		x.suite.must(rule, p >= first, "%s as of position %d is answered, and the history is kept from position %d on", text, p, first)
+	}
 	t, _ := x.at(p)
 	want := t.query(text, params)
 	if template, _ := which(Queries, text); template == sqlClock && !at.Set && len(b.Rows) > 0 && want.code == 0 {

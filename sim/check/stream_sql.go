@@ -133,7 +133,7 @@ func (a *StreamAsk) SQL() string {
 // rows returns what a question gives as of a position, where events before an offset are gone, or why it is refused.
 func (x *Tables) streamRows(a *StreamAsk, p wire.Position, oldest wire.Offset) (rows [][]wire.Value, hidden bool, code wire.Code) {
 	if a.System != "" {
-		return x.systemRows(a.System, p)
+		return x.systemRows(a.System, p, oldest)
 	}
 	made, ok := x.streams.made[a.Stream]
 	if !ok || made > p {
@@ -164,7 +164,8 @@ func (x *Tables) streamRows(a *StreamAsk, p wire.Position, oldest wire.Offset) (
 	return rows, false, 0
 }
 
-func (x *Tables) systemRows(name string, p wire.Position) (rows [][]wire.Value, hidden bool, code wire.Code) {
+// systemRows returns how many events of a system stream there are, and the position of the last.
+func (x *Tables) systemRows(name string, p wire.Position, oldest wire.Offset) (rows [][]wire.Value, hidden bool, code wire.Code) {
 	places := x.streams.acts
 	if name == "$sql" {
 		places = slices.Sorted(maps.Keys(x.entries))
@@ -173,7 +174,12 @@ func (x *Tables) systemRows(name string, p wire.Position) (rows [][]wire.Value, 
 	if n == 0 {
 		return nil, false, wire.TableNotFound
 	}
-	return [][]wire.Value{{integer(int64(n)), integer(int64(places[n-1]))}}, false, 0
+	gone := min(n, int(oldest))
+	last := wire.Value{}
+	if n > gone {
+		last = integer(int64(places[n-1]))
+	}
+	return [][]wire.Value{{integer(int64(n - gone)), last}}, gone > 0, 0
 }
 
 // answeredStream judges the answer to a question about streams.
@@ -187,7 +193,9 @@ func (x *Tables) answeredStream(rule Invariant, f *Flow, reply wire.ResponseBody
 	}
 	text := a.SQL()
 	if e, refused := reply.(*wire.Error); refused {
-		if !x.excused(e) && at.Set {
+		if e.Code == wire.InvalidOffset && at.Set {
+			x.Forgotten(p, e)
+		} else if !x.excused(e) && at.Set {
 			_, _, want := x.streamRows(a, p, x.Oldest(a.Stream))
 			x.suite.must(rule, e.Code == want, "%s as of position %d is refused with %s: %s; expected is %s", text, p, e.Code, e.Message, want)
 		} else if !x.excused(e) {

@@ -21,6 +21,7 @@ type Clerk struct {
 	left    int // operations to come
 	links   []*clerkLink
 	keyed   bool // statements may have keys
+	forgets bool // the history may be kept for a while alone
 	made    bool // the tenant is
 	count   int  // of statements
 	known   wire.Position
@@ -59,7 +60,7 @@ const clerkFlight = 3
 func NewClerk(w World, s *check.Suite, judge *check.Tables, source rng.Source, index int, config *plan.Config) *Clerk {
 	c := &Clerk{
 		world: w, suite: s, judge: judge, rand: source.Stream("clerk"), index: index, left: config.Clerk, stopped: config.Clerk == 0,
-		keyed: config.Keeper == 0, chunky: source.Stream("clerk-chunks"), batches: map[*wire.BatchQuery]*check.Batch{},
+		keyed: config.Keeper == 0, forgets: config.Forget > 0, chunky: source.Stream("clerk-chunks"), batches: map[*wire.BatchQuery]*check.Batch{},
 	}
 	c.retain, c.day = uint32(1+c.rand.N(3)), config.Day
 	for n := range 2 {
@@ -179,11 +180,13 @@ func (k *clerkLink) act() {
 			k.query(c.rand.N(check.SQLTables), c.query(), wire.Option[wire.Position]{})
 		case n < 82:
 			k.askStream()
-		case n < 97:
+		case n < 94:
 			k.query(c.rand.N(check.SQLTables), c.query(), wire.Some(wire.Position(c.rand.N(int(c.known)+2))))
-		case n < 98:
+		case n < 95:
 			k.abort()
 			return
+		case n < 99 && c.forgets:
+			k.retainSQL()
 		default:
 			return
 		}
@@ -207,6 +210,23 @@ func (k *clerkLink) settle() {
 	default:
 		k.readStream(n)
 	}
+}
+
+// retainSQL changes how long the history is kept, or whether it is held.
+func (k *clerkLink) retainSQL() {
+	c := k.c
+	var b wire.RequestBody
+	switch n := c.rand.N(10); {
+	case n < 7:
+		b = &wire.SetRetention{Stream: check.Statements(ClerkTenant), Days: wire.Some(uint32(1 + c.rand.N(5)))}
+	case n < 8:
+		b = &wire.SetRetention{Stream: check.Statements(ClerkTenant)}
+	case n < 9:
+		b = &wire.SetHold{Stream: check.Statements(ClerkTenant), Name: "case"}
+	default:
+		b = &wire.ReleaseHold{Stream: check.Statements(ClerkTenant), Name: "case"}
+	}
+	k.request(b, func(wire.ResponseBody) {})
 }
 
 func (c *Clerk) query() string { return check.Queries[c.rand.N(len(check.Queries))] }
@@ -258,7 +278,7 @@ func (k *clerkLink) again(b wire.RequestBody) {
 func (c *Clerk) params(n int) []wire.Value {
 	all := []wire.Value{
 		{Kind: wire.BigInt, Int: int64(c.rand.N(40))}, {Kind: wire.BigInt, Int: int64(c.rand.N(3))},
-		{Kind: wire.Text, Text: fmt.Sprintf("text %d", c.rand.N(10))}, {Kind: wire.Boolean, Int: int64(c.rand.N(2))},
+		{Kind: wire.Text, Text: check.Marker(c.count)}, {Kind: wire.Boolean, Int: int64(c.rand.N(2))},
 	}
 	if n != 2 && c.rand.N(20) > 0 {
 		all[1].Int = int64(c.rand.N(100))
@@ -308,6 +328,10 @@ func (k *clerkLink) query(table int, template string, at wire.Option[wire.Positi
 			return
 		}
 		e, refused := r.(*wire.Error)
+		if refused && e.Code == wire.InvalidOffset && at.Set {
+			c.judge.Forgotten(at.Value, e)
+			return
+		}
 		if refused && e.Code == wire.PositionAhead {
 			c.judge.Ahead(at.Value, f.Floor)
 			return

@@ -57,9 +57,9 @@ func (k *clerkLink) askStream() {
 	a := &check.StreamAsk{Stream: c.streams[n], Name: check.StreamNames[n]}
 	switch m := c.rand.N(20); {
 	case m == 0:
-		a.System = "$audit"
+		a.System, a.Stream = "$audit", 0 // nothing of it ever goes
 	case m == 1:
-		a.System = "$sql"
+		a.System, a.Stream = "$sql", check.Statements(ClerkTenant)
 	case m < 5:
 		a.Table = wire.Some(c.rand.N(check.SQLTables))
 	}

@@ -83,6 +83,10 @@ func (c *Config) drawCrew(r *rng.Rand, ops int) {
 func (c *Config) drawClerk(r *rng.Rand, ops int) {
 	if r.N(3) == 0 {
 		c.Clerk = int(r.Log(30, int64(max(ops/4, 60))))
+		c.TablesEvery = int(r.Log(1000, 100_000))
+		if r.N(3) > 0 {
+			c.Forget = r.Log(100_000_000, 20_000_000_000)
+		}
 	}
 }
 
@@ -212,7 +216,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.Day/1_000_000, c.KeysPerStream, c.Keys)
+	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d tables=%dB forget=%dms day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
+	"github.com/kimberlitedb/kimberlite-go/sim/client"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -15,7 +16,7 @@ func (w *World) swept() bool {
 }
 
 // erased checks that what the keeper knows to be removed is in no file: the log, snapshots, copies and unfinished files as
-// they are, sealed files block by block.
+// they are, sealed files and snapshots of tables expanded.
 func (w *World) erased() {
 	if w.plan.Config.SealBlock == 0 || w.suite.Holes {
 		return
@@ -27,6 +28,7 @@ func (w *World) erased() {
 		return
 	}
 	purged, expired := w.keeper.Removed()
+	expired = append(expired, w.tables.Removed(w.history.oldest(check.Statements(client.ClerkTenant)))...)
 	if len(purged)+len(expired) == 0 {
 		return
 	}
@@ -50,8 +52,18 @@ func (w *World) absent(rule check.Invariant, name string, content []byte, events
 	}
 }
 
-// content returns what a file holds, of a sealed file the records in the blocks that can be read.
+// content returns what a file holds, of a sealed file the records in the blocks that can be read, of a
+// snapshot of tables the pages.
 func (w *World) content(fs seg.Files, name string) (p []byte) {
+	if number, ok := seg.TablesNumber(name); ok {
+		_, err := seg.ReadTables(fs, w.store(), number, func(page []byte) error {
+			p = append(p, page...)
+			return nil
+		})
+		if err == nil {
+			return p
+		}
+	}
 	number, ok := seg.SealedNumber(name)
 	if !ok {
 		f, err := fs.Open(name)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -41,6 +42,19 @@ type record struct {
 	first  wire.Offset
 	count  uint32
 	at     wire.Position
+	oldest wire.Offset // to which that of the stream moves, where it does
+}
+
+// oldest returns the oldest offset of a stream, as the log has moved it.
+func (h *history) oldest(stream wire.StreamID) (o wire.Offset) {
+	for _, b := range h.batches {
+		for _, r := range b.records {
+			if r.stream == stream {
+				o = max(o, r.oldest)
+			}
+		}
+	}
+	return o
 }
 
 func (h *history) init() { h.hashes = map[seg.LSN][sha256.Size]byte{} }
@@ -76,6 +90,9 @@ func (w *World) keep(at seg.Address, p []byte) {
 			x.first, x.count = r.First, r.Count
 		}
 		w.tables.Wrote(&r)
+		if r.Kind == seg.KindTrim {
+			x.oldest = r.First
+		}
 		b.records = append(b.records, x)
 	}
 	w.history.batches = append(w.history.batches, b)
@@ -85,6 +102,18 @@ func (w *World) keep(at seg.Address, p []byte) {
 func (w *World) rewrote(name string, p []byte, off int64) {
 	if n, ok := seg.SegmentNumber(name); ok {
 		w.keep(w.geometry().Address(n, off), p)
+	}
+}
+
+// saved checks that a snapshot of tables is made only of what is on stable storage. It is told what jobs write.
+func (w *World) saved(name string, p []byte, off int64) {
+	name = strings.TrimSuffix(name, seg.TempSuffix)
+	if _, ok := seg.TablesNumber(name); !ok || off > 0 {
+		return
+	}
+	w.suite.Saw(check.State, true)
+	if h, err := seg.ParseTables(p); err == nil && h.LSN > w.history.stored {
+		w.object("%s is made of entries up to %d, and those up to %d are on stable storage", name, h.LSN, w.history.stored)
 	}
 }
 

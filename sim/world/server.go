@@ -203,7 +203,7 @@ func (s *server) Start(e *engine.StartJob) {
 	w := s.w
 	w.note("start", uint64(e.Job), 0, 0)
 	var result any
-	t := newTask(s.fs, nil, func(fs seg.Files) { result = e.Run.Run(fs) })
+	t := newTask(s.fs, w.saved, func(fs seg.Files) { result = e.Run.Run(fs) })
 	s.add(e.Job, t)
 	s.strike(w.at.start)
 	w.after(w.diskLatency(), func() {

@@ -94,12 +94,13 @@ func (s *storage) tick() {
 }
 
 // damage damages a sector. Sectors of the log outnumber all others by far, so one time in four a snapshot is aimed at, and
-// one time in four a sealed file, where there is one. Of two snapshots seldom both are damaged, since no database outlives
+// one time in four a sealed file, and one time in four a snapshot of tables, where there is one. Of two snapshots seldom both are damaged, since no database outlives
 // that.
 func (s *storage) damage(rand *rng.Rand, kind disk.DamageKind, name string) {
 	rare, aim := rand.N(64) == 0, rand.N(4)
 	isSnapshot := func(name string) bool { return strings.HasSuffix(name, ".kbs") && (rare || !s.snapshotRuined()) }
 	isSealed := func(name string) bool { return strings.HasSuffix(name, ".kbz") }
+	isTables := func(name string) bool { return strings.HasSuffix(name, ".kbt") }
 	sealed := s.w.sealedSections()
 	d, ok := disk.Damage{}, false
 	switch aim {
@@ -107,10 +108,12 @@ func (s *storage) damage(rand *rng.Rand, kind disk.DamageKind, name string) {
 		d, ok = s.disk.Rot(rand, kind, isSnapshot)
 	case 1:
 		d, ok = s.disk.Rot(rand, kind, isSealed)
+	case 2:
+		d, ok = s.disk.Rot(rand, kind, isTables)
 	}
 	if !ok {
 		d, ok = s.disk.Rot(rand, kind, func(name string) bool {
-			return strings.HasSuffix(name, ".seg") || isSnapshot(name) || isSealed(name) || (rare && name == seg.ManifestName)
+			return strings.HasSuffix(name, ".seg") || isSnapshot(name) || isSealed(name) || isTables(name) || (rare && name == seg.ManifestName)
 		})
 	}
 	if ok {

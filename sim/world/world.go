@@ -115,7 +115,7 @@ func New(p *plan.Plan) *World {
 	w.groups = check.NewGroups(w.suite, client.CrewTenant)
 	w.groups.Stored = func(id wire.StreamID) wire.Offset { return w.history.heads[id] }
 	w.groups.Damaged = func() bool { return len(w.disk.disk.Ledger()) > 0 }
-	w.tables = check.NewTables(w.suite, client.ClerkTenant, w.keyWindow())
+	w.tables = check.NewTables(w.suite, client.ClerkTenant, w.keyWindow(), int64(w.engineConfig().RetentionDay))
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
 	w.suite.Faulty = w.disk.faulty
@@ -410,6 +410,12 @@ func (w *World) engineConfig() engine.Config {
 	if p.Day > 0 {
 		c.RetentionDay, c.RetentionGrain = wire.Span(p.Day), wire.Span(p.Grain)
 		c.KeysPerStream, c.KeyAge, c.Keys = p.KeysPerStream, wire.Span(p.KeyAge), p.Keys
+	}
+	if p.TablesEvery > 0 {
+		c.TablesEvery = uint64(p.TablesEvery)
+	}
+	if p.Forget > 0 {
+		c.ForgetEvery = wire.Span(p.Forget)
 	}
 	c.SealBlock, c.MergeFiles, c.MaxSealed, c.SweepInterval = p.SealBlock, max(2, p.MergeFiles), 1<<20, wire.Span(max(1, p.Sweep))
 	c.Probe = func(x engine.Probe) { w.probes[x]++ }
