@@ -55,7 +55,7 @@ func TestTrimForgetsThePastAlone(t *testing.T) {
 				trimmed = q
 			}
 		}
-		for at := range n + 1 {
+		for _, at := range []int{max(0, kept-1), kept, rapid.IntRange(0, n).Draw(t, "position")} {
 			for _, text := range questions()[:9] {
 				then, e1 := ask(whole, text, wire.Some(wire.Position(at)), 0)
 				again, e2 := ask(trimmed, text, wire.Some(wire.Position(at)), 0)
