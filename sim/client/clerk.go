@@ -20,10 +20,11 @@ type Clerk struct {
 	index   int // of its first connection
 	left    int // operations to come
 	links   []*clerkLink
-	keyed   bool // statements may have keys
-	forgets bool // the history may be kept for a while alone
-	made    bool // the tenant is
-	count   int  // of statements
+	keyed   bool          // statements may have keys
+	forgets bool          // the history may be kept for a while alone
+	oldest  wire.Position // that is kept, as a refusal has said
+	made    bool          // the tenant is
+	count   int           // of statements
 	known   wire.Position
 	seen    wire.Position      // the last that an answer has shown
 	chunky  *rng.Rand          // what has to do with streaming
@@ -181,7 +182,7 @@ func (k *clerkLink) act() {
 		case n < 82:
 			k.askStream()
 		case n < 94:
-			k.query(c.rand.N(check.SQLTables), c.query(), wire.Some(wire.Position(c.rand.N(int(c.known)+2))))
+			k.query(c.rand.N(check.SQLTables), c.query(), wire.Some(c.position()))
 		case n < 95:
 			k.abort()
 			return
@@ -194,6 +195,14 @@ func (k *clerkLink) act() {
 			return
 		}
 	}
+}
+
+// position draws one that a query is about: any, or one where the history begins.
+func (c *Clerk) position() wire.Position {
+	if c.oldest > 0 && c.rand.Coin() {
+		return c.oldest - 1 + wire.Position(c.rand.N(3))
+	}
+	return wire.Position(c.rand.N(int(c.known) + 2))
 }
 
 // toSettle is how many tables and streams are read in the end.
@@ -329,6 +338,7 @@ func (k *clerkLink) query(table int, template string, at wire.Option[wire.Positi
 		}
 		e, refused := r.(*wire.Error)
 		if refused && e.Code == wire.InvalidOffset && at.Set {
+			fmt.Sscanf(e.Message, "the history of the tables is kept from position %d on", &c.oldest) // else it stays
 			c.judge.Forgotten(at.Value, e)
 			return
 		}
