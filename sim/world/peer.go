@@ -31,6 +31,7 @@ type peer struct {
 	faulted bool
 	asked   map[uint64]wire.StreamID // by requests to subscribe
 	clerk   bool                     // its requests are the clerk's
+	queries int                      // that are not answered
 	gone    bool
 }
 
@@ -51,6 +52,9 @@ func (p *peer) Data(b []byte) {
 	for _, r := range requests {
 		s.w.groups.Received(uint64(p.id), r, s.now().Mono)
 		p.clerk = r.Tenant == client.ClerkTenant
+		if op := r.Body.Op(); op == wire.OpQuery || op == wire.OpQueryAt {
+			p.queries++
+		}
 		if b, ok := r.Body.(*wire.Subscribe); ok {
 			p.asked[r.ID] = b.Stream
 		}

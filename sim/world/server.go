@@ -109,6 +109,7 @@ func (s *server) tick() {
 		return
 	}
 	s.loop.Tick(s.now())
+	s.cursors()
 	s.wake()
 	s.settle()
 	s.w.after(250_000_000, func() {
@@ -117,6 +118,22 @@ func (s *server) tick() {
 			s.tick()
 		}
 	})
+}
+
+// cursors judges that every cursor is of a query that a connection waits for. A job may be about to close one.
+func (s *server) cursors() {
+	n := s.m.Stats().Cursors
+	if n == 0 || len(s.tasks) > 0 || s.doom != "" {
+		return
+	}
+	waiting := 0
+	for _, p := range s.peers { //det:order-free: a sum
+		waiting += p.queries
+	}
+	s.w.suite.Saw(check.Live, true)
+	if n > waiting {
+		s.w.suite.Fail(check.Live, "%d cursors are open, and connections wait for %d queries", n, waiting)
+	}
 }
 
 // wake schedules a turn.
@@ -266,6 +283,9 @@ func (s *server) Send(r *engine.Reply, took wire.Span) {
 	}
 	if b, ok := r.Msg.Body.(*wire.SubscribeReply); ok {
 		s.listened[b.Subscription] = p.asked[r.Msg.RequestID]
+	}
+	if r.Op == wire.OpQuery || r.Op == wire.OpQueryAt {
+		p.queries--
 	}
 	if b, ok := r.Msg.Body.(*wire.QueryReply); ok && p.clerk {
 		s.w.shown(check.Answers, b.Position)

@@ -404,6 +404,7 @@ func (w *World) engineConfig() engine.Config {
 	c.MaxPushed = p.MaxUnsent
 	chunks := w.source.Stream("chunks") // the same for every life
 	c.ChunkBytes, c.MaxCursors, c.CursorWait = int(chunks.Log(16, 4<<10)), 1+chunks.N(2), wire.Span(chunks.Log(1_000_000, 1_000_000_000))
+	c.AckPatience = engine.Hour // what outlives its connection shall be seen at rest
 	if chunks.Coin() {
 		c.QueryTime, c.AckPatience = wire.Span(chunks.Log(2_000_000_000, 300_000_000_000)), wire.Span(chunks.Log(500_000_000, 60_000_000_000))
 	}
