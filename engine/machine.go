@@ -41,6 +41,7 @@ type Machine struct {
 	tables        map[wire.TenantID]*tables
 	applying      map[JobID]*tables   // waiting for their job
 	questions     map[JobID]*question // the same
+	waiting       []*tables           // that have questions which wait, or had
 	loading       map[JobID]*tables   // the same
 	tabling       tabling
 	pins          map[JobID]bool     // queries that may use files; by their first job

@@ -168,7 +168,7 @@ func (m *Machine) executedBefore(r *Request, t *tenant, e *sql.Entry, fx []Effec
 	m.cfg.hit(ProbeDuplicateStatement)
 	m.stats.Duplicates++
 	l := m.tablesOf(t)
-	l.questions = append(l.questions, &question{req: r, upto: k.first + 1, lsn: t.lsn, tables: l, remembered: wire.Some(k.position)})
+	m.keep(l, &question{req: r, upto: k.first + 1, lsn: t.lsn, tables: l, remembered: wire.Some(k.position)})
 	return m.carryOn(l, fx), true
 }
 
@@ -228,7 +228,7 @@ func (m *Machine) enquire(l *tables, q *question, fx []Effect) []Effect {
 		q.limit = m.cfg.QueryTime
 	}
 	m.asked++
-	l.questions = append(l.questions, q)
+	m.keep(l, q)
 	return m.carryOn(l, fx)
 }
 

@@ -170,7 +170,7 @@ func (m *Machine) awaitTrim(l *tables, q *question, s *stream, fx []Effect) []Ef
 		return m.carryOn(l, fx)
 	}
 	q.trimming = true
-	l.questions = append(l.questions, q)
+	m.keep(l, q)
 	return m.trim(s, rd, fx)
 }
 

@@ -171,7 +171,7 @@ func (m *Machine) pushChunk(q *question, r chunkResult, fx []Effect) []Effect {
 	if s.next-s.acked == s.window {
 		m.cfg.hit(ProbeWindowFull)
 	}
-	q.tables.questions = append(q.tables.questions, q) // behind those that wait
+	m.keep(q.tables, q) // behind those that wait
 	return fx
 }
 
@@ -234,8 +234,13 @@ func (j closeJob) Run(seg.Files) any {
 
 // askOn goes on with the questions that wait: it was perhaps another tenant's turn.
 func (m *Machine) askOn(fx []Effect) []Effect {
-	for _, t := range m.state.order {
-		if l := m.tables[t.id]; l != nil && len(l.questions) > 0 {
+	list := m.waiting
+	m.waiting = nil
+	for _, l := range list {
+		l.waits = false
+	}
+	for _, l := range list {
+		if len(l.questions) > 0 {
 			fx = m.carryOn(l, fx)
 		}
 	}

@@ -34,7 +34,8 @@ type tables struct {
 
 	pending   []pending   // statements that were decided since it was made and are not carried out for certain; ascending
 	writes    []*sqlWrite // that are not carried out, ascending offsets
-	questions []*question // that wait until a statement is carried out
+	questions []*question // that wait until a statement is carried out, or for room
+	waits     bool        // it is among those whose questions wait
 	req       *Request    // its reads are made as this one
 }
 
@@ -105,6 +106,15 @@ func (m *Machine) tablesOf(t *tenant) *tables {
 	return l
 }
 
+// keep has a question wait, behind the others of its tenant.
+func (m *Machine) keep(l *tables, q *question) {
+	l.questions = append(l.questions, q)
+	if !l.waits {
+		l.waits = true
+		m.waiting = append(m.waiting, l)
+	}
+}
+
 // carryOn starts what can be started: queries whose time has come, and the next statements.
 func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 	if l.broken != nil {
@@ -126,7 +136,7 @@ func (m *Machine) carryOn(l *tables, fx []Effect) []Effect {
 	l.questions = nil // answer may come back here
 	for _, q := range waiting {
 		if q.upto > l.next || q.trimming || len(m.questions) >= m.cfg.MaxQueries || !m.may(q) {
-			l.questions = append(l.questions, q)
+			m.keep(l, q)
 			continue
 		}
 		fx = m.answer(l, q, fx)
@@ -397,7 +407,7 @@ func (m *Machine) giveUp(l *tables, why *wire.Error, fx []Effect) []Effect {
 		case q.remembered.Set:
 			fx = m.reply(q.req, why, after, fx)
 		case l.broken == nil && q.stream != nil && q.stream.open: // it has all that it needs
-			l.questions = append(l.questions, q)
+			m.keep(l, q)
 		default:
 			q.lsn = max(q.lsn, after)
 			fx = m.closeQuestion(q, why, fx)
