@@ -340,12 +340,10 @@ func (r *recovery) copyTail() error {
 			r.last = n
 		}
 	}
-	// The write behind the original ends with the sync of one file. Without one of its own the original could still be
-	// torn when power fails, and look like corruption in the middle of the log.
-	if from := geo.Segment(p.Start); from != geo.Segment(at) {
-		if err := seg.SyncSegment(r.fs, from); err != nil {
-			return err
-		}
+	// The original comes to stable storage first. When power fails before the copy is synced, the copy may be whole and the
+	// original torn: that would look like corruption in the middle of the log.
+	if err := seg.SyncSegment(r.fs, geo.Segment(p.Start)); err != nil {
+		return err
 	}
 	buf := make([]byte, size)
 	copy(buf[seg.BatchHeader:], p.Records)
