@@ -1,6 +1,7 @@
 package check
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -85,6 +86,7 @@ func (x *Tables) Wrote(r *seg.Record) {
 		return
 	}
 	x.streams.entry(r)
+	x.named(r)
 	at := r.Position
 	if at == 0 {
 		return
@@ -100,6 +102,28 @@ func (x *Tables) Wrote(r *seg.Record) {
 		x.ordered(at)
 		if t := entry.Trim; t.Set {
 			x.suite.must(Early, entry.Time-t.Value.Upto >= x.day, "the entry at position %d, of %d, forgets what was committed up to %d, less than a day before", at, entry.Time, t.Value.Upto)
+		}
+	}
+}
+
+// ContestedName returns a name that tables of the program have, and streams want; in another case.
+func ContestedName(k int) string { return fmt.Sprintf("N%d", k) }
+
+// named judges that a stream is not given the name that a table has.
+func (x *Tables) named(r *seg.Record) {
+	event, _, ok := r.AuditEvent()
+	if r.Kind != seg.KindCreateStream || !ok || x.off || x.suite.Holes || x.suite.Failed != nil {
+		return
+	}
+	e, _, _ := wire.NextEvent(event)
+	var act struct{ Stream string }
+	if json.Unmarshal(e.Data, &act) != nil {
+		return
+	}
+	for k := range SQLTables {
+		if act.Stream == ContestedName(k) {
+			t, _ := x.at(r.Position - 1)
+			x.suite.must(Answers, !t.taken[k], "stream %s is made at position %d, where a table of the name is", act.Stream, r.Position)
 		}
 	}
 }
@@ -209,7 +233,7 @@ func number(text string) (n int, rest string) {
 
 // at returns what there is at a position, and what has come of the statements of the last entry up to there.
 func (x *Tables) at(p wire.Position) (t *tables, last []result) {
-	t = &tables{tables: map[int]*table{}, views: map[int]bool{}}
+	t = &tables{tables: map[int]*table{}, views: map[int]bool{}, taken: map[int]bool{}}
 	for _, q := range slices.Sorted(maps.Keys(x.entries)) {
 		if q > p {
 			break

@@ -18,6 +18,8 @@ const (
 	sqlWiden    = `ALTER TABLE t%d ADD COLUMN extra INTEGER DEFAULT 7`
 	sqlView     = `CREATE VIEW v%d AS SELECT id, n FROM t%[1]d WHERE n > 10`
 	sqlDropView = `DROP VIEW v%d`
+	sqlName     = `CREATE TABLE n%d (a)` // streams want the name, too
+	sqlDropName = `DROP TABLE n%d`
 	sqlInsert   = `INSERT INTO t%d (id, n, s, ok) VALUES ($1, $2, $3, $4)`
 	sqlReturn   = `INSERT INTO t%d (s, id, n) VALUES ($3, $1, $2) RETURNING id, n + 1, s`
 	sqlReplace  = `REPLACE INTO t%d (id, n, s) VALUES ($1, $2, $3)`
@@ -49,7 +51,7 @@ const SQLTables = 3
 // statement is its text with a table's number.
 var (
 	Writes = []string{
-		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
+		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlName, sqlDropName, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
 		sqlReplace, sqlReplace, sqlAdd, sqlAdd, sqlMove, sqlStamp, sqlDelete, sqlDouble,
 	}
 	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlCross, sqlCross, sqlSeries, sqlOnes, sqlClock, sqlNames}
@@ -96,7 +98,7 @@ func (t *tables) applyAll(list []loggedText) (results []result) {
 
 // clone returns tables that a change of these does not change.
 func (t *tables) clone() *tables {
-	c := &tables{tables: map[int]*table{}, views: maps.Clone(t.views), now: t.now}
+	c := &tables{tables: map[int]*table{}, views: maps.Clone(t.views), taken: maps.Clone(t.taken), now: t.now}
 	for k, x := range t.tables { //det:order-free: each for itself
 		c.tables[k] = &table{wide: x.wide, rows: maps.Clone(x.rows)}
 	}
@@ -127,6 +129,18 @@ func (t *tables) apply(text string, params []wire.Value, now wire.Time) result {
 			return result{code: wire.TableNotFound}
 		}
 		delete(t.views, k)
+		return result{}
+	case sqlName:
+		if t.taken[k] {
+			return result{code: wire.TableAlreadyExists}
+		}
+		t.taken[k] = true
+		return result{}
+	case sqlDropName:
+		if !t.taken[k] {
+			return result{code: wire.TableNotFound}
+		}
+		delete(t.taken, k)
 		return result{}
 	}
 	if x == nil {
@@ -328,6 +342,9 @@ func (t *tables) names() (r result) {
 		if t.views[k] {
 			list = append(list, fmt.Sprintf("v%d", k))
 		}
+		if t.taken[k] {
+			list = append(list, fmt.Sprintf("n%d", k))
+		}
 	}
 	slices.Sort(list)
 	for _, name := range list {
@@ -353,5 +370,6 @@ type table struct {
 type tables struct {
 	tables map[int]*table
 	views  map[int]bool
-	now    wire.Time // when the last statement was committed
+	taken  map[int]bool // that tables without rows have
+	now    wire.Time    // when the last statement was committed
 }

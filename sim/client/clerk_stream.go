@@ -11,6 +11,10 @@ import (
 // append appends events to one of the clerk's streams, which it makes first.
 func (k *clerkLink) append() {
 	c := k.c
+	if c.rand.N(12) == 0 { // a name that a table may have
+		k.request(&wire.CreateStream{Name: check.ContestedName(c.rand.N(check.SQLTables))}, func(wire.ResponseBody) {})
+		return
+	}
 	n := c.rand.N(len(c.streams))
 	if c.streams[n] == 0 {
 		b := &wire.CreateStream{Name: check.StreamNames[n]}
