@@ -107,7 +107,6 @@ const (
 	ProbeQueryReadsNoBlock  // a query counted events without reading them
 	ProbeQueryPassesBlock   // a query passed over events that are too old
 	ProbeQueryNothingToRead // a query had nothing to read, by its bounds
-	ProbeQueryDamaged       // a query met damage
 	ProbeBatchStopped       // a batch of statements ended at one that had failed
 	ProbeBatchFailed        // an atomic one was refused before it became an entry
 	ProbeBatchRolledBack    // an atomic one failed as an entry
@@ -234,7 +233,6 @@ var probeNames = [ProbeCount]string{
 	ProbeQueryReadsNoBlock:         "query-reads-no-block",
 	ProbeQueryPassesBlock:          "query-passes-block",
 	ProbeQueryNothingToRead:        "query-nothing-to-read",
-	ProbeQueryDamaged:              "query-damaged",
 	ProbeBatchStopped:              "batch-stopped",
 	ProbeBatchFailed:               "batch-failed",
 	ProbeBatchRolledBack:           "batch-rolled-back",

@@ -276,7 +276,6 @@ func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error
 
 // missing says why there is no event at an offset.
 func (c *scope) missing(v *view, o wire.Offset, trouble error) *wire.Error {
-	c.hit(ProbeQueryDamaged)
 	for _, l := range v.lost {
 		if l.from <= o && o < l.to {
 			return wire.Errorf(wire.DataCorrupted, "events %d to %d of stream %q are lost: the log is damaged there", l.from, l.to-1, v.name)

@@ -2,9 +2,11 @@ package engine_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 	"pgregory.net/rapid"
@@ -139,6 +141,44 @@ func TestQueriesOfStreamsGiveWhatIsThere(t *testing.T) {
 	} {
 		if reached[p] == 0 {
 			t.Errorf("%s was never reached", p)
+		}
+	}
+}
+
+// A damaged event fails a query that needs it, and no other: the refusal names stream and offset.
+func TestQueriesMeetDamage(t *testing.T) {
+	r := newRig(t, smallConfig())
+	defer func() { r.m.Close() }()
+	s := r.create(1, "orders")
+	for i := range 30 {
+		r.append(1, s, check.StreamData(int64(i), "eu"))
+	}
+	b := r.batchOf(s, 17)
+	r.flip(b.Address+seg.BatchHeader+seg.RecordHeader+40, 3)
+	r.mark()
+	r.m.Close()
+	cfg := r.cfg
+	r.cfg.Cache = 0
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg = cfg
+	for text, want := range map[string]string{
+		`SELECT count(data) FROM orders`:                                    "damaged",
+		`SELECT sum(data->>'n') FROM orders WHERE "offset" >= 17`:           "damaged",
+		`SELECT data FROM orders ORDER BY "offset" DESC LIMIT 20`:           "damaged",
+		`SELECT count(*), sum(data->>'n') FROM orders WHERE "offset" < 17`:  "17 136",
+		`SELECT count(*), sum(data->>'n') FROM orders WHERE "offset" >= 18`: "12 282",
+	} {
+		switch b := r.call(1, &wire.Query{SQL: text}).(type) {
+		case *wire.QueryReply:
+			if got := fmt.Sprint(b.Rows[0][0].Int, b.Rows[0][1].Int); got != want {
+				t.Errorf("%s gives %s, expected is %s", text, got, want)
+			}
+		case *wire.Error:
+			if want != "damaged" || b.Code != wire.DataCorrupted || !strings.Contains(b.Message, `event 17 of stream "orders"`) && !strings.Contains(b.Message, "events 17 to 17 of stream") {
+				t.Errorf("%s: %+v", text, b)
+			}
 		}
 	}
 }

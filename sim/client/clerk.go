@@ -180,7 +180,9 @@ func (k *clerkLink) act() {
 		case n < 62:
 			k.query(c.rand.N(check.SQLTables), c.query(), wire.Option[wire.Position]{})
 		case n < 82:
-			k.askStream()
+			for range 1 + c.rand.N(3) {
+				k.askStream()
+			}
 		case n < 94:
 			k.query(c.rand.N(check.SQLTables), c.query(), wire.Some(c.position()))
 		case n < 95:

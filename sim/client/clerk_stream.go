@@ -32,7 +32,7 @@ func (k *clerkLink) append() {
 	}
 	b := &wire.AppendEvents{Stream: c.streams[n]}
 	timed := c.time > 0 && c.rand.Coin()
-	for range 1 + c.rand.N(6) {
+	for range 1 + c.rand.N(12) {
 		b.Events = append(b.Events, []byte(check.StreamData(int64(c.rand.N(40)), check.Region(c.rand.N(3)))))
 		if timed {
 			b.Timestamps = wire.Some(append(b.Timestamps.Value, c.time-wire.Time(c.rand.Log(1, 3*max(c.day, 1)))))
@@ -67,7 +67,9 @@ func (k *clerkLink) askStream() {
 	case m < 5:
 		a.Table = wire.Some(c.rand.N(check.SQLTables))
 	}
-	a.Query = check.DrawStreamQuery(c.rand.N, c.judge.SomeEvent(a.Stream, c.rand.N))
+	if a.Query = check.WholeStream(); c.rand.N(3) > 0 {
+		a.Query = check.DrawStreamQuery(c.rand.N, c.judge.SomeEvent(a.Stream, c.rand.N))
+	}
 	at := wire.Option[wire.Position]{}
 	if c.rand.Coin() {
 		at = wire.Some(wire.Position(c.rand.N(int(c.known) + 2)))
