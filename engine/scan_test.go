@@ -136,6 +136,9 @@ func TestQueriesOfStreamsGiveWhatIsThere(t *testing.T) {
 			},
 		})
 	})
+	if testing.Short() { // a fifth of the checks
+		return
+	}
 	for _, p := range []engine.Probe{
 		engine.ProbeQueryScansMemory, engine.ProbeQueryScansLog, engine.ProbeQueryScansSealed, engine.ProbeQueryReadsNoBlock, engine.ProbeQueryPassesBlock, engine.ProbeQueryTrimmed, engine.ProbeQueryAwaitsTrim,
 	} {
