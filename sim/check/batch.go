@@ -236,6 +236,11 @@ func (x *Tables) together(b *Batch, floor wire.Position, r *wire.BatchQueryReply
 		return
 	}
 	at := r.Position
+	if failed := slices.IndexFunc(r.Results, func(o wire.BatchedResult) bool { return o.Err != nil && o.Err.Code == wire.TableAlreadyExists }); at == 0 && failed >= 0 && x.stolen(b.Statements[failed].Text) {
+		x.suite.must(Batches, len(places) == 0, "a batch that makes a table with the name of a stream is in the log at %v", places)
+		x.rolledBack(b, r, failed, wire.TableAlreadyExists)
+		return
+	}
 	if !x.suite.must(Durable, slices.Contains(places, at), "the batch of statement %d is answered at position %d, and is in the log at %v", b.First, at, places) {
 		return
 	}

@@ -16,15 +16,16 @@ import (
 // Tables judges SQL: what statements have done, and what queries see at any position, is what a small model says of the
 // statements that are in the log. The model knows the statements of Program alone; it has maps for tables.
 type Tables struct {
-	suite   *Suite
-	tenant  wire.TenantID
-	keys    KeyWindow
-	day     wire.Time // of retention
-	entries map[wire.Position]logged
-	streams streams
-	sent    map[int]*sending // by number
-	order   int              // of the last that was sent
-	off     bool
+	suite    *Suite
+	tenant   wire.TenantID
+	keys     KeyWindow
+	day      wire.Time // of retention
+	entries  map[wire.Position]logged
+	streams  streams
+	sent     map[int]*sending // by number
+	order    int              // of the last that was sent
+	off      bool
+	streamed [SQLTables]bool // names that streams were given
 }
 
 // KeyWindow says which keys of a stream are remembered: of the last Count statements that had one, none for as long as Age
@@ -124,8 +125,15 @@ func (x *Tables) named(r *seg.Record) {
 		if act.Stream == ContestedName(k) {
 			t, _ := x.at(r.Position - 1)
 			x.suite.must(Answers, !t.taken[k], "stream %s is made at position %d, where a table of the name is", act.Stream, r.Position)
+			x.streamed[k] = true
 		}
 	}
+}
+
+// stolen reports whether a statement makes a table with a name that a stream has, or had before a crash.
+func (x *Tables) stolen(text string) bool {
+	template, k := which(Writes, text)
+	return template == sqlName && x.streamed[k]
 }
 
 // once judges that a statement is not in the log a second time, while its key is remembered.
