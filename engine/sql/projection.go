@@ -457,7 +457,8 @@ func (p *Projection) Names() (list []string) {
 
 // sum computes the digest of an outcome.
 func (o *Outcome) sum() {
-	var b []byte
+	var most [256]byte // without much of a result nothing is allocated
+	b := most[:0]
 	text := func(s string) {
 		b = append(strconv.AppendInt(b, int64(len(s)), 10), ':')
 		b = append(b, s...)

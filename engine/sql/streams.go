@@ -129,6 +129,9 @@ const maxModules = 64
 // know has a connection take names for those of streams, and no others. SQLite takes the module of a name for a table where
 // there is no table of the name.
 func (c *conn) know(names []string) error {
+	if len(names) == 0 && len(c.modules) == 0 {
+		return nil
+	}
 	want := map[string]bool{}
 	for _, name := range names {
 		if name = wire.Fold(name); !reserved(name) && !tableFunction(name) {
