@@ -26,6 +26,7 @@ type serverFlags struct {
 	insecure  bool
 	readyFile string
 	sweep     time.Duration
+	sql       sqlLimits
 }
 
 func (o *serverFlags) register(cmd *cobra.Command) {
@@ -35,6 +36,7 @@ func (o *serverFlags) register(cmd *cobra.Command) {
 	f.StringVar(&o.admin, "admin", "127.0.0.1:5645", "address of /livez, /readyz and /metrics; empty for none")
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses that other machines reach, although nothing is authenticated or encrypted")
 	f.DurationVar(&o.sweep, "sweep-interval", 24*time.Hour, "within how long what retention or a purge has removed is in no file any more, at least 1s")
+	o.sql.register(f)
 	f.StringVar(&o.readyFile, "ready-file", "", "write the address to this file once the server takes requests")
 }
 
@@ -46,9 +48,13 @@ func (a *app) serve(cmd *cobra.Command, o *serverFlags) error {
 	if o.sweep < time.Second {
 		return usage(cmd, fmt.Errorf("--sweep-interval %s is too short: give at least 1s", o.sweep))
 	}
+	if err := o.sql.check(); err != nil {
+		return usage(cmd, err)
+	}
 	cfg := host.DefaultConfig(o.data)
 	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Version = o.listen, o.admin, o.dev, version()
 	cfg.Engine.SweepInterval = wire.Span(o.sweep)
+	o.sql.set(&cfg.Engine)
 	cfg.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
 	h, err := host.Start(cfg)
 	if err != nil {
