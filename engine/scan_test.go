@@ -16,12 +16,11 @@ import (
 // which a row was added.
 type scanned struct {
 	*rig
-	t       *rapid.T
-	events  map[wire.StreamID][]check.StreamEvent
-	rows    []wire.Position
-	made    map[wire.StreamID]wire.Position
-	known   wire.Position
-	reached map[engine.Probe]int
+	t      *rapid.T
+	events map[wire.StreamID][]check.StreamEvent
+	rows   []wire.Position
+	made   map[wire.StreamID]wire.Position
+	known  wire.Position
 }
 
 var scannedNames = []string{"", "orders", "Line-Items.2"}

@@ -180,7 +180,11 @@ func TestDocumentedSnapshotOfTablesIsTheCode(t *testing.T) {
 		TablesMark: seg.TablesMark{Number: 3, Tenant: 4, Next: 5, LSN: 6}, Store: store, PageSize: 4096, Pages: 2, Library: 7,
 	}
 	_, err := seg.WriteTables(fs, &head, func(yield func([]byte) bool) {
-		_ = yield(make([]byte, 4096)) && yield(make([]byte, 4096))
+		for range head.Pages {
+			if !yield(make([]byte, 4096)) {
+				return
+			}
+		}
 	})
 	check(t, err)
 	file := content(t, fs, seg.TablesName(3))

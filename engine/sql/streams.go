@@ -140,7 +140,7 @@ func (c *conn) know(names []string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.modules)) {
 		if !want[name] {
-			if err := sqlite3.CreateModule[*streamTable](c.db, name, nil, nil); err != nil {
+			if err := c.module(name, nil); err != nil {
 				return err
 			}
 			delete(c.modules, name)
@@ -151,7 +151,7 @@ func (c *conn) know(names []string) error {
 		if c.modules[name] {
 			continue
 		}
-		if err := sqlite3.CreateModule(c.db, name, nil, c.streamTable(name)); err != nil {
+		if err := c.module(name, c.streamTable(name)); err != nil {
 			return err
 		}
 		if c.modules == nil {
@@ -160,6 +160,12 @@ func (c *conn) know(names []string) error {
 		c.modules[name] = true
 	}
 	return nil
+}
+
+// module has SQLite know a module, or forget it where nothing makes its tables.
+func (c *conn) module(name string, connect sqlite3.VTabConstructor[*streamTable]) error {
+	//lint:ignore SA1019 the method in its place needs Go 1.27
+	return sqlite3.CreateModule(c.db, name, nil, connect)
 }
 
 // streamTable returns what makes the table of a stream.

@@ -32,10 +32,7 @@ func streamed(t testing.TB, n int, statements ...string) (*sql.Projection, *fake
 // rowsOf returns the answer to a query as text, or its refusal.
 func rowsOf(p *sql.Projection, f *fakeStreams, text string, params ...wire.Value) string {
 	f.passed, f.bare = 0, 0
-	q := &sql.Question{SQL: text, Params: params, Steps: 50_000_000, Bytes: 1 << 20}
-	if f != nil {
-		q.Streams = f
-	}
+	q := &sql.Question{SQL: text, Params: params, Steps: 50_000_000, Bytes: 1 << 20, Streams: f}
 	r, e := p.Query(q)
 	if e != nil {
 		return e.Code.String() + ": " + e.Message

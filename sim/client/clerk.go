@@ -131,8 +131,8 @@ func (k *clerkLink) dial() {
 	caller.lost = func() { k.caller, k.flight = nil, 0 }
 	k.flows = map[uint64]*check.Flow{}
 	caller.pushed = func(b wire.PushBody) {
-		if b, ok := b.(*wire.QueryChunk); ok {
-			k.chunk(b)
+		if chunk, ok := b.(*wire.QueryChunk); ok {
+			k.chunk(chunk)
 		} else {
 			c.suite.Fail(check.Contract, "the clerk is sent a %T", b)
 		}
