@@ -138,8 +138,8 @@ func (c *scope) there(v *view, at wire.Position) (bool, *wire.Error) {
 		return false, e
 	case end > v.low:
 		return true, nil
-	case v.system: // it begins with its first event
-		return false, nil
+	case v.system: // it begins with its first event, and before what history keeps nothing can be asked
+		return v.low > 0, nil
 	}
 	made, ok, e := c.made(v)
 	return !ok || made <= at, e
