@@ -139,7 +139,7 @@ func (m *Machine) replyParts(r *Request, at wire.Position, parts []*sql.Outcome,
 		default:
 			result.Columns, result.Rows = rowsAffected(o, at)
 		}
-		reply.Size += o.Size + columnsSize(result.Columns)
+		reply.Size += o.Size + sql.ColumnsSize(result.Columns)
 		reply.Results = append(reply.Results, result)
 	}
 	if parts[0].Err != nil {

@@ -119,7 +119,7 @@ func (m *Machine) conclude(x *series, b wire.ResponseBody, after seg.LSN) {
 	case *wire.QueryReply:
 		result.Columns, result.Rows = b.Columns, b.Rows
 		x.position = max(x.position, b.Position)
-		if size := b.Size + columnsSize(b.Columns); size <= room {
+		if size := b.Size + sql.ColumnsSize(b.Columns); size <= room {
 			x.size += size
 			break
 		}
@@ -145,15 +145,6 @@ func briefly(e *wire.Error) *wire.Error {
 		message = strings.ToValidUTF8(message[:most], "") + "…"
 	}
 	return &wire.Error{Code: e.Code, Message: message}
-}
-
-// columnsSize returns about what the columns of a result take on the wire, with what surrounds it.
-func columnsSize(names []string) int {
-	n := 128
-	for _, name := range names {
-		n += 8 + len(name)
-	}
-	return n
 }
 
 // room returns how many bytes the rows of the next statement may take.

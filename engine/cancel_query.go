@@ -25,12 +25,10 @@ func (m *Machine) asking(match func(*question) bool) (list []*question) {
 	if m.asked == 0 {
 		return nil
 	}
-	for _, t := range m.state.order {
-		if l := m.tables[t.id]; l != nil {
-			for _, q := range l.questions {
-				if q.ask != nil && match(q) {
-					list = append(list, q)
-				}
+	for _, l := range m.waiting {
+		for _, q := range l.questions {
+			if q.ask != nil && match(q) {
+				list = append(list, q)
 			}
 		}
 	}

@@ -243,6 +243,7 @@ func (m *Machine) askOn(fx []Effect) []Effect {
 		if len(l.questions) > 0 {
 			fx = m.carryOn(l, fx)
 		}
+		m.enlist(l)
 	}
 	return fx
 }

@@ -109,7 +109,12 @@ func (m *Machine) tablesOf(t *tenant) *tables {
 // keep has a question wait, behind the others of its tenant.
 func (m *Machine) keep(l *tables, q *question) {
 	l.questions = append(l.questions, q)
-	if !l.waits {
+	m.enlist(l)
+}
+
+// enlist puts tables among those whose questions wait, if any do.
+func (m *Machine) enlist(l *tables) {
+	if len(l.questions) > 0 && !l.waits {
 		l.waits = true
 		m.waiting = append(m.waiting, l)
 	}

@@ -30,7 +30,7 @@ func (p *Projection) attemptAll(e *Entry) *Outcome {
 	for i := range e.Batch {
 		b := &e.Batch[i]
 		o := p.attemptOne(&Entry{SQL: b.SQL, Params: b.Params, Limits: left})
-		if o.Size += columnsSize(o.Columns); o.Err == nil && uint64(o.Size) > left.Bytes {
+		if o.Size += ColumnsSize(o.Columns); o.Err == nil && uint64(o.Size) > left.Bytes {
 			o.Err = tooLarge(e.Limits.Bytes)
 		}
 		if o.Err != nil {
@@ -145,9 +145,10 @@ func (cur *Cursor) answer(q *Question) (*Result, *wire.Error) {
 func (b *budget) rest() uint64 { return uint64(max(0, b.left)) * stepsAtOnce }
 
 // weigh counts the columns of a result, and what surrounds it, as well as its rows.
-func (r *Result) weigh() { r.Size += columnsSize(r.Columns) }
+func (r *Result) weigh() { r.Size += ColumnsSize(r.Columns) }
 
-func columnsSize(names []string) int {
+// ColumnsSize returns about what the columns of a result take on the wire, in bytes, with what surrounds it.
+func ColumnsSize(names []string) int {
 	n := 128
 	for _, name := range names {
 		n += 8 + len(name)
