@@ -32,7 +32,7 @@ func (c *Client) descend(ctx context.Context, ask *wire.ReadEvents, o ReadOption
 		if r.Events.Count == 0 {
 			return fmt.Errorf("stream %d: no event at offset %d, though the page claims more: %w", ask.Stream, next, ErrDataCorrupted)
 		}
-		ask = &wire.ReadEvents{Stream: ask.Stream, FromOffset: next, Backward: true}
+		ask = &wire.ReadEvents{Stream: ask.Stream, FromOffset: next, Backward: true, AsOf: ask.AsOf}
 	}
 	return nil
 }

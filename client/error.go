@@ -43,6 +43,8 @@ var (
 	ErrHeld                 error = &Error{Code: wire.Held}
 	ErrGroupNotFound        error = &Error{Code: wire.GroupNotFound}
 	ErrGroupExists          error = &Error{Code: wire.GroupAlreadyExists}
+	ErrCheckpointNotFound   error = &Error{Code: wire.CheckpointNotFound}
+	ErrCheckpointExists     error = &Error{Code: wire.CheckpointAlreadyExists}
 	ErrStaleDelivery        error = &Error{Code: wire.StaleDelivery} // it is not held any more; also where its connection broke
 	ErrStorageFull          error = &Error{Code: wire.StorageFull}
 	ErrTableNotFound        error = &Error{Code: wire.TableNotFound}

@@ -143,7 +143,7 @@ func (s *scan) ask(atHand int) {
 		n := min(s.count, s.left-due)
 		b := &wire.ReadEvents{
 			Stream: s.stream, FromOffset: s.next, MaxBytes: min(2*pageBytes, s.room), MaxEvents: wire.Some(uint32(n)),
-			FromTimestamp: s.since,
+			FromTimestamp: s.since, AsOf: s.options.asOf,
 		}
 		s.ahead = append(s.ahead, asked{b, s.c.start(s.ctx, s.c.cfg.tenant, b)})
 		s.next += Offset(n)

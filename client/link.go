@@ -254,6 +254,14 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpReleaseHold
 	case *wire.BatchQueryReply:
 		return op == wire.OpBatchQuery
+	case *wire.CheckpointReply:
+		return op == wire.OpCheckpoint
+	case *wire.ListCheckpointsReply:
+		return op == wire.OpListCheckpoints
+	case *wire.GetCheckpointReply:
+		return op == wire.OpGetCheckpoint
+	case *wire.DeleteCheckpointReply:
+		return op == wire.OpDeleteCheckpoint
 	case *wire.SubscribeReply:
 		return op == wire.OpSubscribe
 	case *wire.UnsubscribeReply:

@@ -37,6 +37,7 @@ type ReadOption struct {
 	last     wire.Option[uint64]
 	since    wire.Option[time.Time]
 	until    wire.Option[time.Time]
+	asOf     wire.Option[Position]
 	backward bool
 }
 
@@ -61,6 +62,10 @@ func Until(t time.Time) ReadOption { return ReadOption{until: wire.Some(t)} }
 // combined with Last, which is then MaxEvents, or with Since: stop reading instead.
 func Backward() ReadOption { return ReadOption{backward: true} }
 
+// AsOf reads only what the stream had at a position of the tenant's log, such as that of a checkpoint. A position that there is
+// not yet is ErrPositionAhead. It cannot be combined with Last.
+func AsOf(p Position) ReadOption { return ReadOption{asOf: wire.Some(p)} }
+
 // with returns the options together; later ones count.
 func (o ReadOption) with(options []ReadOption) ReadOption {
 	for _, p := range options {
@@ -79,6 +84,9 @@ func (o ReadOption) with(options []ReadOption) ReadOption {
 		if p.until.Set {
 			o.until = p.until
 		}
+		if p.asOf.Set {
+			o.asOf = p.asOf
+		}
 		o.backward = o.backward || p.backward
 	}
 	return o
@@ -89,8 +97,11 @@ func (o ReadOption) request(stream StreamID, from Offset) (*wire.ReadEvents, err
 	if o.backward && (o.since.Set || o.last.Set) {
 		return nil, invalid("a backward read takes neither Since nor Last")
 	}
+	if o.asOf.Set && o.last.Set {
+		return nil, invalid("a read as of a position does not take Last: read backward")
+	}
 	ask := &wire.ReadEvents{
-		Stream: stream, FromOffset: from, MaxBytes: o.bytes.Or(pageBytes), MaxEvents: o.events, Backward: o.backward,
+		Stream: stream, FromOffset: from, MaxBytes: o.bytes.Or(pageBytes), MaxEvents: o.events, Backward: o.backward, AsOf: o.asOf,
 	}
 	if o.since.Set {
 		ask.FromTimestamp = wire.Some(clamped(o.since.Value))

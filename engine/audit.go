@@ -75,7 +75,7 @@ func (m *Machine) decideAct(a *act) { m.decide(m.actRecord(a), m.actBody(a)) }
 // number of it.
 func (a *act) purpose() purpose {
 	switch a.kind {
-	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup:
+	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup, seg.KindCheckpoint:
 		return data
 	}
 	return admin
@@ -131,6 +131,10 @@ func (s *state) applyAct(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyCreateStream(r, t, d)
 	} else if r.Kind == seg.KindConfirmClock {
 		s.skew = wire.Span(d.u64())
+	} else if r.Kind == seg.KindCheckpoint {
+		err = s.applyCheckpoint(r, t, d)
+	} else if r.Kind == seg.KindDropCheckpoint {
+		err = s.applyDropCheckpoint(t, d)
 	}
 	if err == nil && d.bad {
 		err = errMisfit
@@ -138,7 +142,11 @@ func (s *state) applyAct(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 	if err != nil || !audited {
 		return err
 	}
-	return s.noteAct(r, t, event, at, geo)
+	if err := s.noteAct(r, t, event, at, geo); err != nil || r.Kind != seg.KindCheckpoint {
+		return err
+	}
+	t.freeze() // with the event that tells of it
+	return nil
 }
 
 // actor finds the tenant whose log an act belongs to, or makes it.

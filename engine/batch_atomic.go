@@ -37,7 +37,7 @@ func (m *Machine) batchAtomic(r *Request, b *wire.BatchQuery, fx []Effect) []Eff
 
 // unfit says why a statement cannot be one of several in an entry, as far as its text shows it.
 func unfit(s *sql.Statement) *wire.Error {
-	if s.Position.Set || s.Time.Set {
+	if s.Past() {
 		return wire.Errorf(wire.QueryExecutionError, "AS OF is not for an atomic batch that writes: its statements see what those before them have done")
 	}
 	if s.Makes != "" {

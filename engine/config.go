@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/kimberlitedb/kimberlite-go/engine/proof"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -94,6 +95,11 @@ type Config struct {
 	QueryTime   wire.Span
 	AckPatience wire.Span
 
+	// MaxCuts is how many checkpoints may wait to be kept; each holds some hundred bytes for each stream of its tenant.
+	MaxCuts int
+	// Signers sign the notes of checkpoints; there is more than one while a key is being replaced.
+	Signers []proof.Signer
+
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)
 }
@@ -134,5 +140,6 @@ func DefaultConfig() Config {
 		ChunkBytes:     256 << 10,
 		QueryTime:      Hour,
 		AckPatience:    5 * Minute,
+		MaxCuts:        16,
 	}
 }

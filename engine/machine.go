@@ -44,7 +44,11 @@ type Machine struct {
 	waiting       []*tables           // that have questions which wait, or had
 	loading       map[JobID]*tables   // the same
 	tabling       tabling
-	pins          map[JobID]bool     // queries that may use files; by their first job
+	pins          map[JobID]bool    // queries and others that may use files; by their first job
+	bounding      map[JobID]*read   // waiting for their job
+	keeping       keeping           // of checkpoints
+	lookings      map[JobID]looking // waiting for their job
+	weights       map[wire.CheckpointID]weighed
 	asked         int                // questions that wait or are under way
 	series        map[ConnID]*series // batches under way whose statements are decided one by one
 	turns         []*series          // whose next statement can be decided; those that have ended may still be in it
@@ -57,51 +61,54 @@ type Machine struct {
 
 // Stats counts what the machine did since it was opened, and shows what it holds now.
 type Stats struct {
-	Appends          uint64 // accepted
-	Events           uint64 // in accepted appends
-	EventBytes       uint64 // their data
-	OffsetMismatches uint64
-	Batches          uint64 // written
-	BatchBytes       uint64 // written, padding included
-	Marks            uint64 // commit marks among them
-	DiskReads        uint64 // reads that needed a job
-	Snapshots        uint64
-	Refused          uint64 // for want of space
-	Duplicates       uint64 // appends answered from a stream's idempotency keys
-	Trims            uint64 // moves of a stream's oldest offset
-	Purges           uint64 // of deleted streams
-	EventsRemoved    uint64 // by both
-	BytesRemoved     uint64 // of event data, by both
-	RefusedAccesses  uint64 // told in audit streams
-	Sealed           uint64 // log segments sealed
-	Merges           uint64 // of sealed files
-	SealedBytes      uint64 // written into sealed files
-	Rewritten        uint64 // of those, when they were merged
-	Sweeps           uint64 // that have ended
-	Pushes           uint64 // of events, to subscriptions
-	PushedEvents     uint64
-	PushedBytes      uint64 // of encoded events
-	CreditStalls     uint64 // times that a subscription fell behind for want of credit
-	Gaps             uint64 // told to subscriptions
-	Deliveries       uint64 // to members of consumer groups
-	Redeliveries     uint64 // of them, those that were not an event's first
-	Acks             uint64 // of deliveries
-	GroupParked      uint64 // events
-	SQLWrites        uint64 // statements that became entries
-	Queries          uint64 // statements that read
-	Scanned          uint64 // events of streams that they have looked at
-	SQLBatches       uint64 // batches of both
-	Chunks           uint64 // of streamed ones
-	ChunkBytes       uint64 // of rows in them
-	Cancelled        uint64 // queries, by their client
-	TimedOut         uint64 // queries, by their limit of time
-	TablesSaved      uint64 // snapshots of tables written
-	TablesSavedBytes uint64
-	TablesNotSaved   uint64    // snapshots of tables that could not be written
-	TablesLoaded     uint64    // snapshots of tables taken up
-	TablesUnusable   uint64    // snapshots of tables that were passed over
-	TablesRebuilt    uint64    // times that none was whole
-	TablesLoadTime   wire.Span // until tables were as the log says, since they were first needed
+	Appends            uint64 // accepted
+	Events             uint64 // in accepted appends
+	EventBytes         uint64 // their data
+	OffsetMismatches   uint64
+	Batches            uint64 // written
+	BatchBytes         uint64 // written, padding included
+	Marks              uint64 // commit marks among them
+	DiskReads          uint64 // reads that needed a job
+	Snapshots          uint64
+	Refused            uint64 // for want of space
+	Duplicates         uint64 // appends answered from a stream's idempotency keys
+	Trims              uint64 // moves of a stream's oldest offset
+	Purges             uint64 // of deleted streams
+	EventsRemoved      uint64 // by both
+	BytesRemoved       uint64 // of event data, by both
+	RefusedAccesses    uint64 // told in audit streams
+	Sealed             uint64 // log segments sealed
+	Merges             uint64 // of sealed files
+	SealedBytes        uint64 // written into sealed files
+	Rewritten          uint64 // of those, when they were merged
+	Sweeps             uint64 // that have ended
+	Pushes             uint64 // of events, to subscriptions
+	PushedEvents       uint64
+	PushedBytes        uint64 // of encoded events
+	CreditStalls       uint64 // times that a subscription fell behind for want of credit
+	Gaps               uint64 // told to subscriptions
+	Deliveries         uint64 // to members of consumer groups
+	Redeliveries       uint64 // of them, those that were not an event's first
+	Acks               uint64 // of deliveries
+	GroupParked        uint64 // events
+	SQLWrites          uint64 // statements that became entries
+	Queries            uint64 // statements that read
+	Scanned            uint64 // events of streams that they have looked at
+	SQLBatches         uint64 // batches of both
+	Chunks             uint64 // of streamed ones
+	ChunkBytes         uint64 // of rows in them
+	Cancelled          uint64 // queries, by their client
+	TimedOut           uint64 // queries, by their limit of time
+	Checkpoints        uint64 // cut
+	CheckpointsKept    uint64
+	CheckpointsNotKept uint64 // times that one could not be
+	TablesSaved        uint64 // snapshots of tables written
+	TablesSavedBytes   uint64
+	TablesNotSaved     uint64    // snapshots of tables that could not be written
+	TablesLoaded       uint64    // snapshots of tables taken up
+	TablesUnusable     uint64    // snapshots of tables that were passed over
+	TablesRebuilt      uint64    // times that none was whole
+	TablesLoadTime     wire.Span // until tables were as the log says, since they were first needed
 
 	Tenants    int
 	Streams    int
@@ -207,6 +214,14 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.releaseHold(r, b, fx)
 	case *wire.BatchQuery:
 		return m.batchQuery(r, b, fx)
+	case *wire.Checkpoint:
+		return m.checkpoint(r, b, fx)
+	case *wire.ListCheckpoints:
+		return m.listCheckpoints(r, b, fx)
+	case *wire.GetCheckpoint:
+		return m.getCheckpoint(r, b, fx)
+	case *wire.DeleteCheckpoint:
+		return m.deleteCheckpoint(r, b, fx)
 	case *wire.Subscribe:
 		return m.subscribe(r, b, fx)
 	case *wire.Unsubscribe:
@@ -268,7 +283,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.bounding) == 0 && len(m.lookings) == 0 && !m.keeping.running && !m.keeping.untidy && m.state.cuts == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -357,7 +372,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.lapse(m.overtime(m.saveTables(m.retryTables(m.retryReads(fx))))))
+	fx = m.endBatch(m.lapse(m.overtime(m.keepOn(m.saveTables(m.retryTables(m.retryReads(fx)))))))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -392,6 +407,14 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.answered(c.Job, r, fx)
 	case chunkResult:
 		return m.chunked(c.Job, r, fx)
+	case lookResult:
+		return m.endBatch(m.looked(c.Job, r, fx))
+	case keepResult:
+		return m.checkpointKept(r, fx)
+	case tidyResult:
+		return m.tidied(r, fx)
+	case boundResult:
+		return m.arrange(m.endBatch(m.bounded(c.Job, r, fx)))
 	case closeResult:
 		m.closing--
 		return m.askOn(fx)

@@ -117,6 +117,18 @@ const (
 	ProbeQueryCancelled     // by its client
 	ProbeQueryAbandoned     // its connection was gone
 	ProbeQueryTimedOut      // it took too long
+	ProbeCheckpointCut      // a checkpoint was cut
+	ProbeCheckpointTaken    // another one has its label
+	ProbeCheckpointMissing  // a request names one that there is not
+	ProbeCheckpointsWait    // too many of them wait to be kept
+	ProbeCheckpointKept     // one has its file
+	ProbeCheckpointNotKept  // its file could not be written, or what it has could not be read
+	ProbeCheckpointDeleted  // one was deleted
+	ProbeCheckpointGrows    // one goes on from the trees of the one before
+	ProbeCheckpointAbsent   // events of one were gone before they could be hashed
+	ProbeCheckpointsTidied  // files of checkpoints that were deleted are removed
+	ProbeCheckpointAgain    // one that was cut in an earlier life is kept
+	ProbeReadAsOf           // a read looks for the head of its stream as of a position
 	ProbeTablesSaved        // a snapshot of tables was written
 	ProbeTablesNotSaved     // or could not be
 	ProbeTablesLoaded       // tables were taken up from a snapshot
@@ -243,6 +255,18 @@ var probeNames = [ProbeCount]string{
 	ProbeQueryCancelled:            "query-cancelled",
 	ProbeQueryAbandoned:            "query-abandoned",
 	ProbeQueryTimedOut:             "query-timed-out",
+	ProbeCheckpointCut:             "checkpoint-cut",
+	ProbeCheckpointTaken:           "checkpoint-taken",
+	ProbeCheckpointMissing:         "checkpoint-missing",
+	ProbeCheckpointsWait:           "checkpoints-wait",
+	ProbeCheckpointKept:            "checkpoint-kept",
+	ProbeCheckpointNotKept:         "checkpoint-not-kept",
+	ProbeCheckpointDeleted:         "checkpoint-deleted",
+	ProbeCheckpointGrows:           "checkpoint-grows",
+	ProbeCheckpointAbsent:          "checkpoint-absent",
+	ProbeCheckpointsTidied:         "checkpoints-tidied",
+	ProbeCheckpointAgain:           "checkpoint-again",
+	ProbeReadAsOf:                  "read-as-of",
 	ProbeTablesSaved:               "tables-saved",
 	ProbeTablesNotSaved:            "tables-not-saved",
 	ProbeTablesLoaded:              "tables-loaded",

@@ -41,7 +41,7 @@ func (m *Machine) queryAt(r *Request, b *wire.QueryAt, fx []Effect) []Effect {
 		return m.reply(r, e, 0, fx)
 	case s.Writes:
 		return m.refuse(r, wire.QueryExecutionError, 0, fx, "the past cannot be changed: %s is for Query", s.Verb)
-	case s.Position.Set || s.Time.Set:
+	case s.Past():
 		return m.refuse(r, wire.QueryExecutionError, 0, fx, "the request has a position, and the statement an AS OF; leave one away")
 	}
 	s.Position = wire.Some(b.Position)
@@ -192,8 +192,11 @@ func (m *Machine) ask(r *Request, t *tenant, s *sql.Statement, params []wire.Val
 	return m.enquire(m.tablesOf(t), q, fx)
 }
 
-// ahead refuses a query as of a position that there is not yet.
+// ahead refuses a query as of a position that there is not yet, or as of a checkpoint that there is not.
 func (m *Machine) ahead(t *tenant, s *sql.Statement) *wire.Error {
+	if e := t.settle(s); e != nil {
+		return e
+	}
 	if !s.Position.Set || s.Position.Value <= t.position {
 		return nil
 	}

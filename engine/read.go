@@ -63,6 +63,9 @@ func (m *Machine) read(r *Request, b *wire.ReadEvents, fx []Effect) []Effect {
 	}
 	rd := m.reading(s, b.FromOffset, b.MaxBytes)
 	rd.req, rd.back, rd.maxEvents = r, b.Backward, int(b.MaxEvents.Or(wire.MaxPayload))
+	if b.AsOf.Set {
+		return m.readAsOf(rd, b.AsOf.Value, fx)
+	}
 	return m.startRead(rd, fx)
 }
 

@@ -68,6 +68,9 @@ func Open(fs seg.Files, cfg Config) (*Machine, *Report, error) {
 	if err := r.run(); err != nil {
 		return nil, nil, explain(err)
 	}
+	if r.untidy, err = r.state.untidy(fs); err != nil {
+		return nil, nil, err
+	}
 	return r.machine(), &r.report, nil
 }
 
@@ -134,6 +137,7 @@ type recovery struct {
 	start   seg.Address                         // where the scan begins
 	end     seg.Address                         // behind the last whole batch
 	last    uint64                              // the last segment
+	untidy  bool                                // there are files of checkpoints that are no more
 	pending *seg.Finding                        // the last whole batch, not applied yet: a copy may follow
 	damage  []seg.Extent                        // since that batch
 	lostEnd bool                                // the damage is part of the last hole
@@ -375,6 +379,7 @@ func (r *recovery) machine() *Machine {
 		snap:   snapshotting{list: r.whole, due: r.start + seg.Address(r.cfg.SnapshotEvery)},
 		layout: layout{man: r.man, sealed: r.sealed}, sealing: sealing{damaged: r.hurt},
 	}
+	m.keeping.untidy = r.untidy
 	m.lastDelivery = wire.DeliveryID(m.rng.Uint64() >> 16) // so that those of another process mean nothing
 	for _, s := range m.state.streams {                    //det:order-free: each for itself
 		for _, g := range s.groups {

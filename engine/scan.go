@@ -177,20 +177,27 @@ func (m *Machine) awaitTrim(l *tables, q *question, s *stream, fx []Effect) []Ef
 // scopeOf captures streams.
 func (m *Machine) scopeOf(l *tables, q *question, list []*stream) *scope {
 	t := l.tenant
-	c := &scope{
-		decided: m.state.lsn,
-		geo:     m.geo, store: m.store, known: t.position, pending: slices.Clone(l.pending), sealed: slices.Clone(m.layout.sealed), lsn: t.lsn,
-	}
-	_, c.recent = m.log.inMemory(0)
+	c := m.scopeOfTenant(t)
+	c.pending = slices.Clone(l.pending)
 	for _, s := range list {
 		c.list = append(c.list, m.viewOf(s, q.cut[s.id]))
 		c.lsn = max(c.lsn, s.lsn)
 	}
 	slices.SortFunc(c.list, func(a, b *view) int { return strings.Compare(wire.Fold(a.name), wire.Fold(b.name)) })
-	if c.audit = c.find(auditName); c.audit == nil {
-		c.audit = m.viewOf(t.audit, cutOff{})
+	if audit := c.find(auditName); audit != nil {
+		c.audit = audit
 	}
 	c.hold(&m.log)
+	return c
+}
+
+// scopeOfTenant returns a scope of a tenant without streams.
+func (m *Machine) scopeOfTenant(t *tenant) *scope {
+	c := &scope{
+		decided: m.state.lsn,
+		geo:     m.geo, store: m.store, known: t.position, sealed: slices.Clone(m.layout.sealed), lsn: t.lsn, audit: m.viewOf(t.audit, cutOff{}),
+	}
+	_, c.recent = m.log.inMemory(0)
 	return c
 }
 
@@ -238,10 +245,15 @@ func (m *Machine) pin(q *question, id JobID) {
 	if q.scope == nil || q.pin != 0 {
 		return
 	}
+	q.pin = id
+	m.pinFiles(id)
+}
+
+// pinFiles keeps the files that there are, for what has begun with a job.
+func (m *Machine) pinFiles(id JobID) {
 	if m.pins == nil {
 		m.pins = map[JobID]bool{}
 	}
-	q.pin = id
 	m.pins[id] = true
 }
 

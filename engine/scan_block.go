@@ -149,10 +149,14 @@ func (c *scope) settle(durable seg.LSN) {
 // load reads a block.
 func (c *scope) load(v *view, b *block, into *loaded) {
 	*into = loaded{block: b, events: into.events[:0], buf: into.buf}
-	take := func(w *seg.Walker) { into.take(v, w) }
+	into.buf = c.walk(b, into.buf, into.note, func(w *seg.Walker) { into.take(v, w) })
+}
+
+// walk visits the records of a block, by walkers, and notes what it cannot read. It may use the memory of buf, and returns what it
+// has used instead.
+func (c *scope) walk(b *block, buf []byte, note func(error), visit func(*seg.Walker)) []byte {
 	if b.part != nil {
-		c.loadSealed(b, into, take)
-		return
+		return c.walkSealed(b, buf, note, visit)
 	}
 	if disk := (seg.Extent{Start: b.at.Start, End: min(b.at.End, c.recent)}); disk.Start < disk.End {
 		c.hit(ProbeQueryScansLog)
@@ -160,8 +164,8 @@ func (c *scope) load(v *view, b *block, into *loaded) {
 			c.log = seg.NewReader(c.fs, c.geo)
 		}
 		p, err := c.log.Read(disk)
-		into.note(err)
-		take(seg.NewWalker(c.geo, c.store, p, disk.Start, true))
+		note(err)
+		visit(seg.NewWalker(c.geo, c.store, p, disk.Start, true))
 	}
 	i := sort.Search(len(c.memory), func(i int) bool { return c.memory[i].end() > max(b.at.Start, c.recent) })
 	for ; i < len(c.memory) && c.memory[i].at < b.at.End; i++ {
@@ -169,28 +173,67 @@ func (c *scope) load(v *view, b *block, into *loaded) {
 		from, to := max(b.at.Start, h.at+seg.BatchHeader), min(b.at.End, h.end())
 		if from < to {
 			c.hit(ProbeQueryScansMemory)
-			take(seg.NewWalker(c.geo, c.store, h.p[from-h.at:to-h.at], from, false))
+			visit(seg.NewWalker(c.geo, c.store, h.p[from-h.at:to-h.at], from, false))
 		}
 	}
+	return buf
 }
 
-func (c *scope) loadSealed(b *block, into *loaded, take func(*seg.Walker)) {
+func (c *scope) walkSealed(b *block, buf []byte, note func(error), visit func(*seg.Walker)) []byte {
 	c.hit(ProbeQueryScansSealed)
 	if c.blocks == nil {
 		r, err := seg.NewSealedReader(c.fs, c.store)
 		if err != nil {
-			into.note(err)
-			return
+			note(err)
+			return buf
 		}
 		c.blocks = r
 	}
-	p, err := c.blocks.Read(b.file.Number, b.file.Blocks[b.part.Block], into.buf)
+	p, err := c.blocks.Read(b.file.Number, b.file.Blocks[b.part.Block], buf)
 	if err != nil {
-		into.note(err)
-		return
+		note(err)
+		return buf
 	}
-	into.buf = p
-	take(seg.NewWalker(seg.Geometry{Align: 1}, c.store, p[b.part.Start:b.part.Start+b.part.Length], 0, true))
+	visit(seg.NewWalker(seg.Geometry{Align: 1}, c.store, p[b.part.Start:b.part.Start+b.part.Length], 0, true))
+	return p
+}
+
+// records visits the records of a view that have events from an offset on and before another, in order and each once. What cannot
+// be read is passed over; it returns the first error of the disk that does not say that what it holds is damaged.
+func (c *scope) records(v *view, from, to wire.Offset, visit func(*seg.Record) error) (failed error) {
+	of := selection{of: v.id}
+	note := func(err error) {
+		if err != nil && failed == nil && !hurt(err) {
+			failed = err
+		}
+	}
+	var buf []byte
+	next := from
+	for _, b := range c.blocksOf(v) {
+		if b.next <= from || b.first >= to || failed != nil {
+			continue
+		}
+		buf = c.walk(&b, buf, note, func(w *seg.Walker) {
+			var r seg.Record
+			for failed == nil {
+				ok, err := w.Next(&r)
+				if note(err); err != nil {
+					continue
+				}
+				if !ok {
+					return
+				}
+				if of.events(&r) == nil || r.First >= to || r.First+wire.Offset(r.Count) <= next {
+					continue // of others, or a recovery has written it twice
+				}
+				next = r.First + wire.Offset(r.Count)
+				if err := visit(&r); err != nil {
+					failed = err
+				}
+			}
+		})
+	}
+	return failed
 }
 
 func (l *loaded) note(err error) {

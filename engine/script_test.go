@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/internal/script"
@@ -135,6 +137,9 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		if c.Has("events") {
 			b.MaxEvents = wire.Some(uint32(c.Int("events", 0)))
 		}
+		if c.Has("at") {
+			b.AsOf = wire.Some(wire.Position(c.Int("at", 0)))
+		}
 		return b
 	case "delete":
 		b := &wire.DeleteStream{Stream: wire.StreamID(c.Int("stream", 1))}
@@ -159,6 +164,8 @@ func (p *play) request(c *script.Command) wire.RequestBody {
 		return &wire.ReleaseHold{Stream: wire.StreamID(c.Int("stream", 1)), Name: name(c)}
 	case "verify-audit":
 		return &wire.VerifyAudit{}
+	case "checkpoint", "checkpoints", "checkpoint-info", "delete-checkpoint":
+		return p.checkpointBody(c)
 	case "clock":
 		return &wire.Clock{}
 	case "confirm-clock":
@@ -310,6 +317,7 @@ func (p *play) open(c *script.Command) {
 	cfg.KeyAge = wire.Span(c.Span("key-age", time.Hour))
 	cfg.SealBlock, cfg.MergeFiles = c.Int("seal", 0), c.Int("merge", 2)
 	cfg.SweepInterval = wire.Span(c.Span("sweep", 24*time.Hour))
+	cfg.MaxCuts, cfg.Signers = c.Int("cuts", cfg.MaxCuts), []note.Signer{testSigner(p.t)}
 	cfg.Dev = !c.Has("serve") || !c.Bool("serve")
 	p.manual = c.Text("jobs", "auto") == "manual"
 	p.now.Mono, p.jobs, p.upto, p.base = 0, nil, 0, 0
@@ -597,6 +605,8 @@ func describeBody(body wire.ResponseBody) string {
 			return fmt.Sprintf(" Events:%d Break:%d %q", b.Events, b.Break.Value, b.Message)
 		}
 		return fmt.Sprintf(" Events:%d Whole", b.Events)
+	case *wire.CheckpointReply, *wire.ListCheckpointsReply, *wire.GetCheckpointReply, *wire.DeleteCheckpointReply:
+		return describeCheckpoints(b)
 	case *wire.ClockReply:
 		return fmt.Sprintf(" Now:%s Wall:%s Trusted:%t", clock(b.Now), clock(b.Wall), b.Trusted)
 	case *wire.ConfirmClockReply:

@@ -125,6 +125,8 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //	tenants: id | name | created | position | commit | health (1) | hash of the last audit event (32)
 //	         | names of tables | claims: offset, name | checked: offset, hash of outcomes (32)
 //	         | forgotten: next, up to, commit, idle
+//	         | files of leaves: id (16), position
+//	         | checkpoints: id (16) | label | position | commit | lsn | kept (1) | hash of its note (32) | length of its cut | cut
 //	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
 //	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to
 //	         | holds: name, reason, set | keys: key (16), digest (16), first, count, commit, position, lsn
@@ -153,17 +155,20 @@ func (c *capture) encodeState(p []byte) []byte {
 	p = putNumbers(p, uint64(c.skew), c.limits.perStream, c.limits.age, c.limits.total,
 		uint64(c.removed), uint64(c.swept), uint64(c.sweptAt), uint64(c.unsweptAt), uint64(len(c.tenants)))
 	for i := range c.tenants {
-		t := &c.tenants[i]
-		p = appendString(putNumbers(p, uint64(t.id)), t.name)
-		p = putNumbers(p, uint64(t.created), uint64(t.position), uint64(t.commit))
-		p = append(append(p, byte(t.health)), t.chain[:]...)
-		p = t.encodeTables(p)
+		p = c.tenants[i].encode(p)
+		p = c.tenants[i].encodeCheckpoints(p)
 	}
 	p = putNumbers(p, uint64(len(c.streams)))
 	for i := range c.streams {
 		p = c.streams[i].encode(p)
 	}
 	return p
+}
+
+func (t *tenant) encode(p []byte) []byte {
+	p = appendString(putNumbers(p, uint64(t.id)), t.name)
+	p = putNumbers(p, uint64(t.created), uint64(t.position), uint64(t.commit))
+	return t.encodeTables(append(append(p, byte(t.health)), t.chain[:]...))
 }
 
 func (s *stream) encode(p []byte) []byte {
@@ -205,16 +210,14 @@ func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.
 	s.removed, s.swept, s.sweptAt = seg.LSN(d.u64()), seg.LSN(d.u64()), wire.Time(d.u64())
 	s.unsweptAt = wire.Time(d.u64())
 	for range d.count(37 + sha256.Size) {
-		t := &tenant{id: wire.TenantID(d.u64()), name: d.string(), created: wire.Time(d.u64()),
-			position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
-		copy(t.chain[:], d.take(sha256.Size))
-		if version >= tablesVersion {
-			t.decodeTables(&d, version)
+		t := decodeTenant(&d, version)
+		if version >= checkpointsVersion {
+			s.decodeCheckpoints(&d, t)
 		}
 		s.addTenant(t)
 	}
 	var streams []*stream // in the order of the snapshot
-	for range d.count(134) {
+	for range d.count(minStream) {
 		x := s.decodeStream(&d, version)
 		if x == nil {
 			return 0, 0, false
@@ -232,6 +235,19 @@ func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.
 	s.orderKeys()
 	return next, clock, !d.bad
 }
+
+func decodeTenant(d *decoder, version uint32) *tenant {
+	t := &tenant{id: wire.TenantID(d.u64()), name: d.string(), created: wire.Time(d.u64()),
+		position: wire.Position(d.u64()), commit: wire.Time(d.u64()), health: health(d.u8())}
+	copy(t.chain[:], d.take(sha256.Size))
+	if version >= tablesVersion {
+		t.decodeTables(d, version)
+	}
+	return t
+}
+
+// minStream is the least that a stream takes in a snapshot, in bytes.
+const minStream = 134
 
 // errNoState says that a snapshot is whole, and what it holds is not the state of its entry.
 var errNoState = errors.New("it holds no state of that entry")
@@ -261,6 +277,11 @@ func (s *state) plausible(next seg.Address, geo seg.Geometry) bool {
 	for _, t := range s.order {
 		if t.health > holed || t.audit == nil || t.audit.id != auditStream(t.id) {
 			return false
+		}
+		for _, c := range t.checkpoints {
+			if _, whole := thaw(c.cut.bytes()); !whole && !c.kept {
+				return false
+			}
 		}
 		streams += len(t.streams)
 		for _, x := range t.streams {
@@ -299,14 +320,16 @@ const (
 	tablesVersion = 5
 	// forgetVersion is the first format whose snapshots know what of the tables' history is forgotten.
 	forgetVersion = 6
+	// checkpointsVersion is the first format whose snapshots have checkpoints.
+	checkpointsVersion = 7
 )
 
 func (s *state) decodeStream(d *decoder, version uint32) *stream {
 	x := &stream{id: wire.StreamID(d.u64()), tenant: s.tenants[wire.TenantID(d.u64())], name: d.string(),
-		class: wire.DataClass(d.u32()), placement: d.placement(), created: wire.Time(d.u64()),
-		retention: d.optU32(), minRetention: d.u32(), deleted: d.bool(), purge: wire.Time(d.u64()),
-		oldest: wire.Offset(d.u64()), head: wire.Offset(d.u64()), bytes: d.u64(), cut: d.u64(),
-		firstTime: wire.Time(d.u64()), lastTime: wire.Time(d.u64()), lsn: seg.LSN(d.u64())}
+		class: wire.DataClass(d.u32()), placement: d.placement(), created: wire.Time(d.u64()), changing: changing{
+			retention: d.optU32(), minRetention: d.u32(), deleted: d.bool(), purge: wire.Time(d.u64()),
+			oldest: wire.Offset(d.u64()), head: wire.Offset(d.u64()), bytes: d.u64(), cut: d.u64(),
+			firstTime: wire.Time(d.u64()), lastTime: wire.Time(d.u64()), lsn: seg.LSN(d.u64())}}
 	for range d.count(16) {
 		x.lost = append(x.lost, span{wire.Offset(d.u64()), wire.Offset(d.u64())})
 	}

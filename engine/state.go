@@ -26,6 +26,7 @@ type state struct {
 	removed    seg.LSN   // the last entry by which events are gone: a move of an oldest offset, or a purge
 	swept      seg.LSN   // what entries before this one have removed is in no file any more
 	sweptAt    wire.Time // when the last sweep ended
+	cuts       int       // checkpoints that are not kept yet
 	unsweptAt  wire.Time // since when something removed waits for a sweep, where something does
 }
 
@@ -46,6 +47,9 @@ type tenant struct {
 	checked  tableCheck // the last that the log says
 	forgot   forgetting
 	chain    [sha256.Size]byte // hash of the last audit event
+	// checkpoints is ascending positions. Like its elements, the list never changes: a change makes it anew.
+	checkpoints []*checkpoint
+	leaves      []leafFile // of those that were kept, ascending positions; made anew likewise
 }
 
 // health says what holes in the log mean for a tenant. A tenant that is not sound takes no writes.
@@ -58,12 +62,25 @@ const (
 )
 
 type stream struct {
-	id           wire.StreamID
-	tenant       *tenant
-	name         string
-	class        wire.DataClass
-	placement    wire.Placement
-	created      wire.Time
+	id        wire.StreamID // this and what follows, down to created, never change
+	tenant    *tenant
+	name      string
+	class     wire.DataClass
+	placement wire.Placement
+	created   wire.Time
+	changing
+	index      []entry // ascending
+	tail       []entry // in a capture: the last element of the index, which in the machine may change
+	groupBytes []byte  // in a capture: the groups, encoded
+
+	// Of the running machine alone:
+	watched   wire.Time // the deadline by which the tick looks at it; 0 without one
+	trimAfter wire.Time // not before then is it searched for expired events; 0 at any time
+	audience  *audience // nil without subscriptions
+}
+
+// changing is what entries change of a stream, but for where its events lie.
+type changing struct {
 	retention    wire.Option[uint32] // days
 	minRetention uint32              // days; retention >= minRetention where set
 	holds        []hold
@@ -77,17 +94,9 @@ type stream struct {
 	lastTime     wire.Time // event time of the newest event
 	lsn          seg.LSN   // of the last entry about it
 	keys         keyWindow
-	index        []entry  // ascending
-	tail         []entry  // in a capture: the last element of the index, which in the machine may change
 	lost         []span   // offsets whose events a hole in the log has swallowed, ascending
 	groups       []*group // ascending ids
 	lastGroup    uint64   // the greatest id given so far
-	groupBytes   []byte   // in a capture: the groups, encoded
-
-	// Of the running machine alone:
-	watched   wire.Time // the deadline by which the tick looks at it; 0 without one
-	trimAfter wire.Time // not before then is it searched for expired events; 0 at any time
-	audience  *audience // nil without subscriptions
 }
 
 // system reports whether only the server writes the stream.
@@ -143,6 +152,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyMoves(r)
 	case r.Kind == seg.KindTables:
 		err = s.applyTables(r)
+	case r.Kind == seg.KindKeepCheckpoint:
+		err = s.applyKeepCheckpoint(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:

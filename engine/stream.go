@@ -84,7 +84,8 @@ func (s *state) applyCreateStream(r *seg.Record, t *tenant, d *decoder) error {
 		return errMisfit
 	}
 	s.addStream(&stream{
-		id: r.Stream, tenant: t, name: spec.Name, class: spec.Class, placement: spec.Placement, retention: spec.RetentionDays, created: r.Commit, lsn: r.LSN,
+		id: r.Stream, tenant: t, name: spec.Name, class: spec.Class, placement: spec.Placement, created: r.Commit,
+		changing: changing{retention: spec.RetentionDays, lsn: r.LSN},
 	})
 	return nil
 }

@@ -59,7 +59,7 @@ func (s *state) newTenant(t *tenant) {
 }
 
 func newSystemStream(t *tenant, id wire.StreamID, name string, created wire.Time, lsn seg.LSN) *stream {
-	return &stream{id: id, tenant: t, name: name, class: wire.NonPHI, placement: wire.Placement{Global: true}, created: created, lsn: lsn}
+	return &stream{id: id, tenant: t, name: name, class: wire.NonPHI, placement: wire.Placement{Global: true}, created: created, changing: changing{lsn: lsn}}
 }
 
 // systems returns how many of the tenant's streams are the system's.

@@ -179,6 +179,13 @@ func optKey(d *decoder) (o Option[Key]) {
 	return o
 }
 
+func (d *decoder) optStr() (o Option[string]) {
+	if d.boolean() {
+		o = Some(d.str())
+	}
+	return o
+}
+
 // Least encoded sizes, in bytes.
 const (
 	minVec    = 8

@@ -55,6 +55,8 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 		return &ReleaseHold{Stream: StreamID(d.u64()), Name: d.str()}
 	case OpBatchQuery:
 		return d.batchQuery(f)
+	case OpCheckpoint, OpListCheckpoints, OpGetCheckpoint, OpDeleteCheckpoint, OpArchiveCheckpoint:
+		return d.checkpointRequest(op)
 	case OpSubscribe:
 		return d.subscribe()
 	case OpUnsubscribe:
@@ -86,9 +88,7 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 
 func (d *decoder) handshake() *Handshake {
 	m := &Handshake{ClientVersion: d.u16()}
-	if d.boolean() {
-		m.AuthToken = Some(d.str())
-	}
+	m.AuthToken = d.optStr()
 	if d.more() {
 		m.Capabilities = d.strings()
 	}
@@ -190,14 +190,15 @@ func (d *decoder) readEvents() *ReadEvents {
 	if d.more() {
 		m.Backward = d.boolean()
 	}
+	if d.more() {
+		m.AsOf = optNumber[Position](d)
+	}
 	return m
 }
 
 func (d *decoder) subscribe() *Subscribe {
 	m := &Subscribe{Stream: StreamID(d.u64()), FromOffset: Offset(d.u64())}
-	if d.boolean() {
-		m.Group = Some(d.str())
-	}
+	m.Group = d.optStr()
 	if d.more() {
 		m.FromTimestamp = optNumber[Time](d)
 	}

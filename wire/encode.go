@@ -71,6 +71,13 @@ func appendOptKey(dst []byte, o Option[Key]) []byte {
 	return dst
 }
 
+func appendOptStr(dst []byte, o Option[string]) []byte {
+	if dst = appendBool(dst, o.Set); o.Set {
+		dst = appendBytes(dst, o.Value)
+	}
+	return dst
+}
+
 func appendPlacement(dst []byte, p Placement) []byte {
 	if p.Global {
 		return appendU32(dst, 1)

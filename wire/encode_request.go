@@ -79,15 +79,15 @@ func appendRequestBody(dst []byte, body RequestBody, f Features) []byte {
 	if dst, ok := appendGroupRequest(dst, body); ok {
 		return dst
 	}
+	if dst, ok := appendCheckpointRequest(dst, body); ok {
+		return dst
+	}
 	panic(fmt.Sprintf("wire: request body of type %T", body))
 }
 
 func appendHandshake(dst []byte, m *Handshake) []byte {
 	dst = appendU16(dst, m.ClientVersion)
-	dst = appendBool(dst, m.AuthToken.Set)
-	if m.AuthToken.Set {
-		dst = appendBytes(dst, m.AuthToken.Value)
-	}
+	dst = appendOptStr(dst, m.AuthToken)
 	if len(m.Capabilities) > 0 {
 		dst = appendStrings(dst, m.Capabilities)
 	}
@@ -139,19 +139,19 @@ func appendReadEvents(dst []byte, m *ReadEvents) []byte {
 	dst = appendNumber(dst, m.Stream)
 	dst = appendNumber(dst, m.FromOffset)
 	dst = appendNumber(dst, m.MaxBytes)
-	if !m.MaxEvents.Set && !m.FromTimestamp.Set && !m.Backward {
+	if !m.MaxEvents.Set && !m.FromTimestamp.Set && !m.Backward && !m.AsOf.Set {
 		return dst
 	}
 	dst = appendOptU32(dst, m.MaxEvents)
 	dst = appendOptNumber(dst, m.FromTimestamp)
-	return appendBool(dst, m.Backward)
+	if dst = appendBool(dst, m.Backward); !m.AsOf.Set {
+		return dst // as senders do that never heard of it
+	}
+	return appendOptNumber(dst, m.AsOf)
 }
 
 func appendSubscribe(dst []byte, m *Subscribe) []byte {
-	dst = appendBool(appendNumber(appendNumber(dst, m.Stream), m.FromOffset), m.Group.Set)
-	if m.Group.Set {
-		dst = appendBytes(dst, m.Group.Value)
-	}
+	dst = appendOptStr(appendNumber(appendNumber(dst, m.Stream), m.FromOffset), m.Group)
 	if !m.FromTimestamp.Set && m.CreditEvents == 0 && m.CreditBytes == 0 {
 		return dst
 	}

@@ -94,6 +94,9 @@ func appendResponseBody(dst []byte, body ResponseBody, f Features) []byte {
 	if dst, ok := appendGroupReply(dst, body); ok {
 		return dst
 	}
+	if dst, ok := appendCheckpointReply(dst, body); ok {
+		return dst
+	}
 	panic(fmt.Sprintf("wire: response body of type %T", body))
 }
 

@@ -37,6 +37,11 @@ var (
 	}
 )
 
+// testCheckpoint is one in these vectors.
+var testCheckpoint = CheckpointInfo{
+	ID: CheckpointID(testKey), Label: Some("Q4-2025-audit"), Position: 12, Time: 1700000000000000000, Size: 4096,
+}
+
 // vectorsExtended gives the meaning of testdata/wire/v1-extended.txt, in its order.
 var vectorsExtended = []struct {
 	name   string
@@ -89,6 +94,19 @@ var vectorsExtended = []struct {
 	{`REQ VerifyAudit id18 t42`, request(18, &VerifyAudit{})},
 	{`REQ Clock id19 t42`, request(19, &Clock{})},
 	{`REQ ConfirmClock id20 t42 wall 1700000000000000000`, request(20, &ConfirmClock{Wall: 1700000000000000000})},
+	{`REQ ReadEvents id6 t42 stream42 from 0 max 65536 events None from time None forward as of Some(12)`,
+		request(6, &ReadEvents{Stream: 42, MaxBytes: 65536, AsOf: Some(Position(12))})},
+	{`REQ Checkpoint id22 t42 of 42 label Some("Q4-2025-audit")`, request(22, &Checkpoint{Of: 42, Label: Some("Q4-2025-audit")})},
+	{`REQ Checkpoint id22 t42 of 42 label None`, request(22, &Checkpoint{Of: 42})},
+	{`REQ ListCheckpoints id23 t42 of 42`, request(23, &ListCheckpoints{Of: 42})},
+	{`REQ GetCheckpoint id24 t42 of 42 id 0 label "Q4-2025-audit" after 0 limit 100`,
+		request(24, &GetCheckpoint{Of: 42, Ref: CheckpointRef{Label: "Q4-2025-audit"}, Limit: 100})},
+	{`REQ GetCheckpoint id24 t42 of 42 id 01..ff label "" after 42 limit 0`,
+		request(24, &GetCheckpoint{Of: 42, Ref: CheckpointRef{ID: CheckpointID(testKey)}, After: 42})},
+	{`REQ DeleteCheckpoint id25 t42 of 42 id 01..ff label ""`,
+		request(25, &DeleteCheckpoint{Of: 42, Ref: CheckpointRef{ID: CheckpointID(testKey)}})},
+	{`REQ ArchiveCheckpoint id26 t42 of 42 id 0 label "Q4-2025-audit" to "s3://audits/kimberlite"`,
+		request(26, &ArchiveCheckpoint{Of: 42, Ref: CheckpointRef{Label: "Q4-2025-audit"}, Destination: "s3://audits/kimberlite"})},
 
 	{`RSP Error id3 OffsetMismatch "x" current Some(9) retryable false`,
 		response(3, &Error{Code: OffsetMismatch, Message: "x", CurrentOffset: Some(Offset(9))})},
@@ -141,4 +159,16 @@ var vectorsExtended = []struct {
 	{`RSP Clock id19 now 1700000000000000000 wall 1800000000000000000 trusted false`,
 		response(19, &ClockReply{Now: 1700000000000000000, Wall: 1800000000000000000})},
 	{`RSP ConfirmClock id20 now 1800000000000000000`, response(20, &ConfirmClockReply{Now: 1800000000000000000})},
+	{`RSP Checkpoint id22 id 01..ff position 12 time 1700000000000000000`,
+		response(22, &CheckpointReply{ID: CheckpointID(testKey), Position: 12, Time: 1700000000000000000})},
+	{`RSP ListCheckpoints id23 [01..ff "Q4-2025-audit" position 12 time 1700000000000000000 size 4096, 00..00 None 13 0 0]`,
+		response(23, &ListCheckpointsReply{Checkpoints: []CheckpointInfo{testCheckpoint, {Position: 13}}})},
+	{`RSP GetCheckpoint id24 01..ff "Q4-2025-audit" note "n" trouble "" archives ["/a" done true sent 7 events 4 ""] [42 "events" base 2 oldest 5 head 9 bytes 64 root 00..1f] more false`,
+		response(24, &GetCheckpointReply{Info: testCheckpoint, Note: "n", Archives: []ArchiveInfo{{Destination: "/a", Done: true, Sent: 7, Events: 4}},
+			Streams: []CheckpointStream{{Stream: 42, Name: "events", Base: 2, Oldest: 5, Head: 9, Bytes: 64, Root: testHash}}})},
+	{`RSP GetCheckpoint id24 01..ff "Q4-2025-audit" note "" trouble "x" archives [] [] more false`,
+		response(24, &GetCheckpointReply{Info: testCheckpoint, Trouble: "x"})},
+	{`RSP DeleteCheckpoint id25 position 14`, response(25, &DeleteCheckpointReply{Position: 14})},
+	{`RSP ArchiveCheckpoint id26 position 15`, response(26, &ArchiveCheckpointReply{Position: 15})},
+	{`RSP Error id24 CheckpointNotFound "x" extended`, response(24, &Error{Code: CheckpointNotFound, Message: "x"}).with(extended)},
 }

@@ -120,7 +120,7 @@ func drawRequest(f Features) choice[*Request] {
 		},
 		func(t *rapid.T) RequestBody {
 			return &ReadEvents{drawNumber[StreamID](t), drawNumber[Offset](t), drawNumber[uint64](t),
-				maybe(t, drawU32), maybe(t, drawNumber[Time]), drawBool(t)}
+				maybe(t, drawU32), maybe(t, drawNumber[Time]), drawBool(t), maybe(t, drawNumber[Position])}
 		},
 		func(t *rapid.T) RequestBody { return &Sync{} },
 		func(t *rapid.T) RequestBody {
@@ -178,6 +178,15 @@ func drawRequest(f Features) choice[*Request] {
 		func(t *rapid.T) RequestBody { return &CreateTenant{drawString(t)} },
 		func(t *rapid.T) RequestBody { return &ListTenants{drawNumber[TenantID](t), drawU32(t)} },
 		func(t *rapid.T) RequestBody { return &VerifyAudit{} },
+		func(t *rapid.T) RequestBody { return &Checkpoint{drawNumber[TenantID](t), maybe(t, drawString)} },
+		func(t *rapid.T) RequestBody { return &ListCheckpoints{drawNumber[TenantID](t)} },
+		func(t *rapid.T) RequestBody {
+			return &GetCheckpoint{drawNumber[TenantID](t), drawRef(t), drawNumber[StreamID](t), drawU32(t)}
+		},
+		func(t *rapid.T) RequestBody { return &DeleteCheckpoint{drawNumber[TenantID](t), drawRef(t)} },
+		func(t *rapid.T) RequestBody {
+			return &ArchiveCheckpoint{drawNumber[TenantID](t), drawRef(t), drawString(t)}
+		},
 		func(t *rapid.T) RequestBody { return &Clock{} },
 		func(t *rapid.T) RequestBody { return &ConfirmClock{drawNumber[Time](t)} },
 	}
@@ -270,6 +279,21 @@ func drawTenant(t *rapid.T) TenantDescription {
 		drawNumber[Position](t)}
 }
 
+func drawRef(t *rapid.T) CheckpointRef { return CheckpointRef{CheckpointID(drawKey(t)), drawString(t)} }
+
+func drawCheckpoint(t *rapid.T) CheckpointInfo {
+	return CheckpointInfo{CheckpointID(drawKey(t)), maybe(t, drawString), drawNumber[Position](t), drawNumber[Time](t), drawNumber[uint64](t)}
+}
+
+func drawArchive(t *rapid.T) ArchiveInfo {
+	return ArchiveInfo{drawString(t), drawBool(t), drawNumber[uint64](t), drawNumber[uint64](t), drawString(t)}
+}
+
+func drawCheckpointStream(t *rapid.T) CheckpointStream {
+	return CheckpointStream{drawNumber[StreamID](t), drawString(t), drawNumber[Offset](t), drawNumber[Offset](t), drawNumber[Offset](t),
+		drawNumber[uint64](t), drawBytes(t)}
+}
+
 func drawBatchedResult(f Features) choice[BatchedResult] {
 	row := func(t *rapid.T) []Value { return list(t, drawValue(f)) }
 	return func(t *rapid.T) BatchedResult {
@@ -344,6 +368,15 @@ func drawResponse(f Features) choice[*Response] {
 		func(t *rapid.T) ResponseBody { return &PingReply{} },
 		func(t *rapid.T) ResponseBody { return &CreateTenantReply{drawNumber[TenantID](t)} },
 		func(t *rapid.T) ResponseBody { return &ListTenantsReply{list(t, drawTenant), drawBool(t)} },
+		func(t *rapid.T) ResponseBody {
+			return &CheckpointReply{CheckpointID(drawKey(t)), drawNumber[Position](t), drawNumber[Time](t)}
+		},
+		func(t *rapid.T) ResponseBody { return &ListCheckpointsReply{list(t, drawCheckpoint)} },
+		func(t *rapid.T) ResponseBody {
+			return &GetCheckpointReply{drawCheckpoint(t), drawString(t), drawString(t), list(t, drawArchive), list(t, drawCheckpointStream), drawBool(t)}
+		},
+		func(t *rapid.T) ResponseBody { return &ArchiveCheckpointReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &DeleteCheckpointReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody {
 			return &VerifyAuditReply{drawNumber[uint64](t), drawBytes(t), maybe(t, drawNumber[Offset]), drawString(t)}
 		},

@@ -7,45 +7,50 @@ type Op uint32
 
 // The operations, by their variant index. Numbers between these belong to later features.
 const (
-	OpHandshake      Op = 0
-	OpCreateStream   Op = 1
-	OpAppendEvents   Op = 2
-	OpQuery          Op = 3
-	OpQueryAt        Op = 4
-	OpReadEvents     Op = 5
-	OpSync           Op = 6
-	OpListStreams    Op = 7
-	OpStreamInfo     Op = 8
-	OpDeleteStream   Op = 9
-	OpUndeleteStream Op = 10
-	OpSetRetention   Op = 11
-	OpSetHold        Op = 12
-	OpReleaseHold    Op = 13
-	OpBatchQuery     Op = 14
-	OpSubscribe      Op = 19
-	OpUnsubscribe    Op = 20
-	OpCredit         Op = 21
-	OpAck            Op = 22
-	OpNack           Op = 23
-	OpExtendAck      Op = 24
-	OpCreateGroup    Op = 25
-	OpUpdateGroup    Op = 26
-	OpDeleteGroup    Op = 27
-	OpListGroups     Op = 28
-	OpGroupInfo      Op = 29
-	OpParked         Op = 30
-	OpExplain        Op = 31
-	OpChunkAck       Op = 32
-	OpCancelQuery    Op = 33
-	OpPing           Op = 34
-	OpCreateTenant   Op = 35
-	OpListTenants    Op = 36
-	OpVerifyAudit    Op = 37
-	OpClock          Op = 38
-	OpConfirmClock   Op = 39
+	OpHandshake         Op = 0
+	OpCreateStream      Op = 1
+	OpAppendEvents      Op = 2
+	OpQuery             Op = 3
+	OpQueryAt           Op = 4
+	OpReadEvents        Op = 5
+	OpSync              Op = 6
+	OpListStreams       Op = 7
+	OpStreamInfo        Op = 8
+	OpDeleteStream      Op = 9
+	OpUndeleteStream    Op = 10
+	OpSetRetention      Op = 11
+	OpSetHold           Op = 12
+	OpReleaseHold       Op = 13
+	OpBatchQuery        Op = 14
+	OpCheckpoint        Op = 15
+	OpListCheckpoints   Op = 16
+	OpGetCheckpoint     Op = 17
+	OpDeleteCheckpoint  Op = 18
+	OpSubscribe         Op = 19
+	OpUnsubscribe       Op = 20
+	OpCredit            Op = 21
+	OpAck               Op = 22
+	OpNack              Op = 23
+	OpExtendAck         Op = 24
+	OpCreateGroup       Op = 25
+	OpUpdateGroup       Op = 26
+	OpDeleteGroup       Op = 27
+	OpListGroups        Op = 28
+	OpGroupInfo         Op = 29
+	OpParked            Op = 30
+	OpExplain           Op = 31
+	OpChunkAck          Op = 32
+	OpCancelQuery       Op = 33
+	OpPing              Op = 34
+	OpCreateTenant      Op = 35
+	OpListTenants       Op = 36
+	OpVerifyAudit       Op = 37
+	OpClock             Op = 38
+	OpConfirmClock      Op = 39
+	OpArchiveCheckpoint Op = 40
 
 	// OpCount is more than the number of any operation.
-	OpCount = int(OpConfirmClock) + 1
+	OpCount = int(OpArchiveCheckpoint) + 1
 )
 
 // String returns the operation's name, as metrics show it.
@@ -81,6 +86,14 @@ func (o Op) String() string {
 		return "ReleaseHold"
 	case OpBatchQuery:
 		return "BatchQuery"
+	case OpCheckpoint:
+		return "Checkpoint"
+	case OpListCheckpoints:
+		return "ListCheckpoints"
+	case OpGetCheckpoint:
+		return "GetCheckpoint"
+	case OpDeleteCheckpoint:
+		return "DeleteCheckpoint"
 	case OpSubscribe:
 		return "Subscribe"
 	case OpUnsubscribe:
@@ -123,6 +136,8 @@ func (o Op) String() string {
 		return "Clock"
 	case OpConfirmClock:
 		return "ConfirmClock"
+	case OpArchiveCheckpoint:
+		return "ArchiveCheckpoint"
 	}
 	return fmt.Sprintf("Op(%d)", uint32(o))
 }
@@ -197,9 +212,10 @@ type ReadEvents struct {
 	Stream        StreamID
 	FromOffset    Offset // inclusive; backward, EndOffset is the last event
 	MaxBytes      uint64
-	MaxEvents     Option[uint32] // tail field
-	FromTimestamp Option[Time]   // tail field
-	Backward      bool           // tail field; newest first
+	MaxEvents     Option[uint32]   // tail field
+	FromTimestamp Option[Time]     // tail field
+	Backward      bool             // tail field; newest first
+	AsOf          Option[Position] // tail field; only what the stream had at that position of the tenant's log
 }
 
 // EndOffset is behind every event.

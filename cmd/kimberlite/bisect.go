@@ -62,7 +62,7 @@ func (o *bisectFlags) parse(b *bisect, query string) (err error) {
 	switch {
 	case refused == nil && parsed.Writes:
 		return fmt.Errorf("%s is no query", parsed.Verb)
-	case refused == nil && (parsed.Position.Set || parsed.Time.Set):
+	case refused == nil && parsed.Past():
 		return errors.New("the query is run at many positions; leave its AS OF away")
 	}
 	b.query, _, _ = sql.Cut(query)

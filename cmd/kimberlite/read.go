@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -25,21 +26,34 @@ func newRead(a *app) *cobra.Command {
 Times are RFC 3339, dates, or durations before now (90m, 36h, 7d), and mean the events' own times: --since begins at the
 first event that is as young, --until ends before the first event that is.
 
+--at shows the stream as it was: at a position in the tenant's log, or at a checkpoint (checkpoint:Q4). What retention has removed
+since is not there any more.
+
 With -o jsonl or json, "data" is the event itself if it is JSON, else a string; what is not text is "data_base64".
 With -o raw it is the event's bytes and a line end.`,
 		Example: `  kimberlite read orders --from 1700 -o jsonl
   kimberlite read orders --limit 10
   kimberlite read orders --last 10
-  kimberlite read orders --since 7d --until 2026-05-09`,
+  kimberlite read orders --since 7d --until 2026-05-09
+  kimberlite read orders --at checkpoint:Q4-2026-audit`,
 		Args: args(cobra.ExactArgs(1)),
 	})
 	o.register(cmd)
+	var at string
+	cmd.Flags().StringVar(&at, "at", "", "print what the stream had at this position or checkpoint")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		options, err := o.options(cmd, time.Now())
 		if err != nil {
 			return usage(cmd, err)
 		}
-		return a.read(cmd, args[0], client.Offset(o.offset), options)
+		m, err := parseMoment(at, time.Now())
+		if err == nil && m.time.Set {
+			err = errors.New("give a position or a checkpoint; --since and --until are for times")
+		}
+		if err != nil {
+			return usage(cmd, fmt.Errorf("--at: %w", err))
+		}
+		return a.read(cmd, args[0], client.Offset(o.offset), m, options)
 	}
 	return cmd
 }
@@ -116,8 +130,18 @@ func (o *timeFlags) options() (list []client.ReadOption) {
 	return list
 }
 
-func (a *app) read(cmd *cobra.Command, name string, from client.Offset, options []client.ReadOption) error {
+func (a *app) read(cmd *cobra.Command, name string, from client.Offset, at moment, options []client.ReadOption) error {
 	return a.with(cmd.Context(), func(c *client.Client) error {
+		if at.checkpoint != "" {
+			cp, err := c.CheckpointInfo(cmd.Context(), at.checkpoint)
+			if err != nil {
+				return err
+			}
+			at.position = wire.Some(cp.Position)
+		}
+		if at.position.Set {
+			options = append(options, client.AsOf(at.position.Value))
+		}
 		stream, err := find(cmd.Context(), c, name)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ A statement that writes is on stable storage when it is answered. It is sent wit
 the connection breaks; with a key of your own (--key) also if you run the command again within 24 hours.
 
 --at shows the tables as they were: at a position in the tenant's log, such as the log_offset that a statement that writes is
-answered with, or at a time: RFC 3339, a date, or a duration before now (90m, 36h, 7d).
+answered with, at a time: RFC 3339, a date, or a duration before now (90m, 36h, 7d), or at a checkpoint (checkpoint:Q4).
 
 --param gives $1, $2 and so on their values, in their order: null, true, false, an integer, a decimal, or else a text. "text:5" is
 the text 5, "bytes:00ff" are bytes, "time:2026-05-09T12:00:00Z" is a time.
@@ -74,7 +74,7 @@ type sqlFlags struct {
 
 func (o *sqlFlags) register(cmd *cobra.Command, a *app) {
 	f := cmd.Flags()
-	f.StringVar(&o.at, "at", "", "query the tables as of this position or time")
+	f.StringVar(&o.at, "at", "", "query the tables as of this position, time or checkpoint")
 	f.StringArrayVar(&o.params, "param", nil, "value of the statement's next parameter; may be repeated")
 	f.StringVarP(&o.file, "file", "f", "", "run the statements of this file; - is standard input")
 	f.StringVar(&o.key, "key", "", "carry the statement, or the batch, out once under its key: a UUID, or 32 hexadecimal digits")
@@ -165,11 +165,15 @@ type session struct {
 
 // moment is as of when queries see the tables. The zero moment is the present.
 type moment struct {
-	position wire.Option[client.Position]
-	time     wire.Option[time.Time]
+	position   wire.Option[client.Position]
+	time       wire.Option[time.Time]
+	checkpoint string
 }
 
-// parseMoment reads a position or a time; nothing is the present.
+// checkpointPrefix is before the label or id of a checkpoint.
+const checkpointPrefix = "checkpoint:"
+
+// parseMoment reads a position, a time or a checkpoint; nothing is the present.
 func parseMoment(s string, now time.Time) (m moment, err error) {
 	if s == "" || s == "now" {
 		return m, nil
@@ -177,9 +181,12 @@ func parseMoment(s string, now time.Time) (m moment, err error) {
 	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
 		return moment{position: wire.Some(client.Position(n))}, nil
 	}
+	if name, ok := strings.CutPrefix(s, checkpointPrefix); ok {
+		return moment{checkpoint: name}, nil
+	}
 	t, err := parseWhen(s, now, ago)
 	if err != nil {
-		return m, fmt.Errorf("%w, nor a position (12)", err)
+		return m, fmt.Errorf("%w, nor a position (12), nor a checkpoint (checkpoint:Q4)", err)
 	}
 	return moment{time: wire.Some(t)}, nil
 }
@@ -191,8 +198,18 @@ func (m moment) String() string {
 		return strconv.FormatUint(uint64(m.position.Value), 10)
 	case m.time.Set:
 		return stamp(m.time.Value)
+	case m.checkpoint != "":
+		return checkpointPrefix + m.checkpoint
 	}
 	return "now"
+}
+
+// clause returns the end of a query as of a time or a checkpoint.
+func (m moment) clause() string {
+	if m.checkpoint != "" {
+		return "AS OF CHECKPOINT '" + strings.ReplaceAll(m.checkpoint, "'", "''") + "'"
+	}
+	return "AS OF TIMESTAMP '" + stamp(m.time.Value) + "'"
 }
 
 // run runs one statement and prints what it gives.
@@ -224,12 +241,12 @@ func (s *session) ask(ctx context.Context, text string) (*client.Rows, error) {
 			"leave --at away, or say .at now"}
 	case parsed.Writes:
 		return s.write(ctx, text)
-	case parsed.Position.Set || parsed.Time.Set || !past:
+	case parsed.Past() || !past:
 		return s.c.Query(ctx, text, s.params...)
 	case s.at.position.Set:
 		return s.c.QueryAt(ctx, s.at.position.Value, text, s.params...)
 	}
-	return s.c.Query(ctx, fmt.Sprintf("%s\nAS OF TIMESTAMP '%s'", parsed.Text, stamp(s.at.time.Value)), s.params...)
+	return s.c.Query(ctx, parsed.Text+"\n"+s.at.clause(), s.params...)
 }
 
 // write runs a statement under its key, or a new one.

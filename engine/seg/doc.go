@@ -28,7 +28,7 @@ type StoreID uint64
 type Address uint64
 
 // FormatVersion is the version of everything in this package. A directory with a greater one is refused.
-const FormatVersion = 6
+const FormatVersion = 7
 
 // Geometry is what is fixed when a data directory is made.
 type Geometry struct {

@@ -195,6 +195,21 @@ func TestDocumentedSnapshotOfTablesIsTheCode(t *testing.T) {
 	p.layout(t, "Tables trailer", file[len(file)-48:], map[string]uint64{"blocks": 1})
 }
 
+func TestDocumentedCheckpointIsTheCode(t *testing.T) {
+	p, fs := readPage(t), disk.New(512).Mount()
+	id := wire.CheckpointID{1}
+	check(t, seg.WriteCheckpoint(fs, store, id, &seg.Checkpoint{Note: []byte("note"), State: []byte("state")}))
+	file := content(t, fs, seg.CheckpointName(id))
+	p.layout(t, "Checkpoint header", file, map[string]uint64{"version": seg.FormatVersion, "store id": uint64(store), "checkpoint id": 1})
+	check(t, seg.WriteLeaves(fs, store, id, func(*seg.LeafWriter) error { return nil }))
+	leaves := content(t, fs, seg.LeavesName(id))
+	p.layout(t, "Leaves header", leaves, map[string]uint64{"version": seg.FormatVersion, "store id": uint64(store), "checkpoint id": 1})
+	p.layout(t, "Leaves trailer", leaves[len(leaves)-16:], map[string]uint64{"index": 36})
+	if want := 36 + 4*8 + len("note") + len("state"); len(file) != want {
+		t.Errorf("the file has %d bytes, want %d", len(file), want)
+	}
+}
+
 func TestDocumentedBodiesAreTheCode(t *testing.T) {
 	p := readPage(t)
 	var sizes []string
@@ -216,9 +231,10 @@ func TestDocumentedBodiesAreTheCode(t *testing.T) {
 		"create tenant", "create stream", "append", "delete stream", "undelete stream", "purge stream", "set retention", "set hold",
 		"release hold", "confirm clock", "refused access", "trim", "limits",
 		"sweep", "create group", "update group", "delete group", "unpark", "group moves",
+		"tables", "checkpoint", "drop checkpoint", "keep checkpoint",
 	} {
 		p.says(t, fmt.Sprintf("%d %s", i+1, name))
-		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves"}, name) {
+		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves", "tables", "keep checkpoint"}, name) {
 			t.Errorf("an entry to %s is an act: %t", name, acts)
 		}
 	}

@@ -33,11 +33,15 @@ const (
 	KindUnpark         Kind = 18 // parked events are delivered again, or dropped
 	KindGroupMoves     Kind = 19 // what happens to a group's events; outside the tenant's log
 	KindTables         Kind = 20 // which tables there are, and what has come of the statements; outside the tenant's log
+	KindCheckpoint     Kind = 21
+	KindDropCheckpoint Kind = 22
+	KindKeepCheckpoint Kind = 23 // a checkpoint has its file; outside the tenant's log
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
 func (k Kind) Act() bool {
-	return k > 0 && k <= KindRefusedAccess && k != KindAppend || k >= KindCreateGroup && k <= KindUnpark
+	return k > 0 && k <= KindRefusedAccess && k != KindAppend || k >= KindCreateGroup && k <= KindUnpark ||
+		k == KindCheckpoint || k == KindDropCheckpoint
 }
 
 // Record is one log entry. All numbers are little-endian:

@@ -46,7 +46,7 @@ func (p *Projection) attemptAll(e *Entry) *Outcome {
 // attemptOne runs one of several statements.
 func (p *Projection) attemptOne(e *Entry) *Outcome {
 	s, refused := p.parse(e.SQL)
-	if refused == nil && (s.Position.Set || s.Time.Set) {
+	if refused == nil && s.Past() {
 		refused = wire.Errorf(wire.QueryExecutionError, "AS OF is not for a batch that writes: its statements see what those before them have done")
 	}
 	if refused != nil {

@@ -24,6 +24,8 @@ type Statement struct {
 	// Position and Time say as of when it is to see the tables, where the text says so.
 	Position wire.Option[wire.Position]
 	Time     wire.Option[wire.Time]
+	// Checkpoint names one instead, by label or id; who asks has to find its position.
+	Checkpoint string
 
 	alters string // the table that it alters or drops
 	whole  bool   // SQLite undoes it by itself where it fails
@@ -152,11 +154,14 @@ func (s *Statement) explain(tokens []token) *wire.Error {
 	if inner.Writes || inner.Verb == "EXPLAIN" {
 		return wire.Errorf(wire.QueryExecutionError, "EXPLAIN is available for SELECT alone")
 	}
-	s.Text, s.Position, s.Time = inner.Text, inner.Position, inner.Time
+	s.Text, s.Position, s.Time, s.Checkpoint = inner.Text, inner.Position, inner.Time, inner.Checkpoint
 	return nil
 }
 
-// asOf cuts AS OF POSITION n, or AS OF TIMESTAMP 't', off the end.
+// Past reports whether the text says as of when the statement is to see the tables.
+func (s *Statement) Past() bool { return s.Position.Set || s.Time.Set || s.Checkpoint != "" }
+
+// asOf cuts AS OF POSITION n, AS OF TIMESTAMP 't', or AS OF CHECKPOINT 'label', off the end.
 func (s *Statement) asOf(tokens []token) *wire.Error {
 	n := len(tokens) - 4
 	if n < 1 || !tokens[n].is("AS") || !tokens[n+1].is("OF") {
@@ -176,6 +181,11 @@ func (s *Statement) asOf(tokens []token) *wire.Error {
 			return wire.Errorf(wire.QueryParseError, "AS OF TIMESTAMP %s: it is not a time, such as '2026-01-02T03:04:05Z'", clip(value.text))
 		}
 		s.Time = wire.Some(wire.Time(t.UnixNano()))
+	case what.is("CHECKPOINT"):
+		if value.kind != stringToken || value.value() == "" {
+			return wire.Errorf(wire.QueryParseError, "AS OF CHECKPOINT %s: it is not a checkpoint, such as 'Q4-2026-audit'", clip(value.text))
+		}
+		s.Checkpoint = value.value()
 	default:
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type Config struct {
 	Listen   string // address of the protocol's port
 	Admin    string // address of health and metrics; empty for none
 	MaxConns int    // connections at a time; fewer where the system allows few open files
+	Keys     string // file of the keys that sign checkpoints; empty for KeysName in the data directory; made if missing
 	Engine   engine.Config
 	Loop     loop.Config
 	Version  string
@@ -127,6 +129,14 @@ func Start(cfg Config) (*Host, error) {
 }
 
 func (h *Host) open() error {
+	keys := h.cfg.Keys
+	if keys == "" {
+		keys = filepath.Join(h.cfg.Data, KeysName)
+	}
+	var err error
+	if h.cfg.Engine.Signers, err = signers(keys); err != nil {
+		return err
+	}
 	m, report, err := engine.Open(h.dir, h.cfg.Engine)
 	if err != nil {
 		return fmt.Errorf("recover %s: %w", h.cfg.Data, err)

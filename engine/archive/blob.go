@@ -1,0 +1,68 @@
+package archive
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+)
+
+const (
+	// TargetBlob is how many bytes of records make a blob, before they are compressed.
+	TargetBlob = 1 << 20
+	// MaxBlob is the greatest blob, expanded: a record may be larger than the target.
+	MaxBlob = 16 << 20
+)
+
+// ErrDigest says that an object is not what its name or somebody else says.
+var ErrDigest = errors.New("it is not what its digest says")
+
+// Packer makes blobs, and expands them. The zero value is ready; it is for one goroutine.
+type Packer struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
+}
+
+// Pack compresses what becomes a blob, and names it.
+func (k *Packer) Pack(raw []byte) (Blob, []byte, error) {
+	if k.enc == nil {
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20))
+		if err != nil {
+			return Blob{}, nil, err
+		}
+		k.enc = enc
+	}
+	p := k.enc.EncodeAll(raw, nil)
+	return Blob{sha256.Sum256(p), len(p)}, p, nil
+}
+
+// Unpack expands a stored blob, once it has found it to be the one that is meant.
+func (k *Packer) Unpack(b Blob, p []byte) ([]byte, error) {
+	if len(p) != b.Size || sha256.Sum256(p) != b.Digest {
+		return nil, fmt.Errorf("%s: %w", BlobName(b.Digest), ErrDigest)
+	}
+	if k.dec == nil {
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+		if err != nil {
+			return nil, err
+		}
+		k.dec = dec
+	}
+	raw, err := k.dec.DecodeAll(p, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", BlobName(b.Digest), err)
+	}
+	return raw, nil
+}
+
+// Bare returns a record without what it says of the log that it comes from: its number there tells of other tenants.
+func Bare(r *seg.Record) []byte {
+	bare := *r
+	bare.LSN = 0
+	p := append(seg.BeginRecord(make([]byte, 0, seg.RecordHeader+len(r.Body)), &bare), r.Body...)
+	seg.FinishRecord(p, 0)
+	return p
+}

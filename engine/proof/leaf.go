@@ -1,0 +1,102 @@
+package proof
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Hash is a SHA-256.
+type Hash = [sha256.Size]byte
+
+// Salt is what an event's leaf is salted with.
+type Salt = [seg.SaltSize]byte
+
+// SaltOf returns the salt of the event at an offset, from that of its record. It tells nothing about those of the record's other events.
+func SaltOf(record Salt, o wire.Offset) Salt {
+	var p [seg.SaltSize + 8]byte
+	copy(p[:], record[:])
+	binary.LittleEndian.PutUint64(p[seg.SaltSize:], uint64(o))
+	sum := sha256.Sum256(p[:])
+	return Salt(sum[:seg.SaltSize])
+}
+
+// Event is an event, and what else its leaf commits to.
+type Event struct {
+	Salt     Salt // zeros for an event of an audit stream
+	Stream   wire.StreamID
+	Position wire.Position
+	Commit   wire.Time
+	Encoded  []byte // as it travels and lies on disk
+}
+
+// leafHeader is 0x00 and what comes before the event in the data of a leaf.
+const leafHeader = 1 + seg.SaltSize + 3*8
+
+// append appends what is hashed.
+func (e *Event) append(p []byte) []byte {
+	p = append(append(p, 0), e.Salt[:]...)
+	p = binary.LittleEndian.AppendUint64(p, uint64(e.Stream))
+	p = binary.LittleEndian.AppendUint64(p, uint64(e.Position))
+	p = binary.LittleEndian.AppendUint64(p, uint64(e.Commit))
+	return append(p, e.Encoded...)
+}
+
+// Leaf returns the event's leaf.
+func (e *Event) Leaf() Hash {
+	return sha256.Sum256(e.append(make([]byte, 0, leafHeader+len(e.Encoded))))
+}
+
+// absent is what the data of the leaf of an event that was gone before it could be hashed begins with.
+const absent = "kimberlite: no event"
+
+// AbsentLeaf returns the leaf of an event that was gone before it could be hashed.
+func AbsentLeaf(stream wire.StreamID, o wire.Offset) Hash {
+	p := append(append(make([]byte, 0, 1+len(absent)+16), 0), absent...)
+	p = binary.LittleEndian.AppendUint64(p, uint64(stream))
+	return sha256.Sum256(binary.LittleEndian.AppendUint64(p, uint64(o)))
+}
+
+// errRecord says that a record is not one of events.
+var errRecord = errors.New("proof: the record has no events, or not those that it counts")
+
+// Leaves computes the leaves of records. The zero value is ready; it reuses its memory, and is for one goroutine.
+type Leaves struct{ buf []byte }
+
+// Of appends the leaves of a record's events, in their order. An act has one, of the audit stream of its tenant, whose id is given.
+func (l *Leaves) Of(dst []Hash, r *seg.Record, audit wire.StreamID) ([]Hash, error) {
+	e := Event{Stream: r.Stream, Position: r.Position, Commit: r.Commit}
+	events, salted := r.Events(), r.Kind == seg.KindAppend
+	var salt Salt
+	if salted {
+		if len(r.Body) < seg.SaltSize {
+			return dst, errRecord
+		}
+		salt = Salt(r.Body)
+	} else {
+		e.Stream = audit
+		var ok bool
+		if events, _, ok = r.AuditEvent(); !ok {
+			return dst, errRecord
+		}
+	}
+	for range r.Count {
+		event, rest, ok := wire.NextEvent(events)
+		if !ok {
+			return dst, errRecord
+		}
+		e.Encoded = events[:len(events)-len(rest)]
+		if events = rest; salted {
+			e.Salt = SaltOf(salt, event.Offset)
+		}
+		l.buf = e.append(l.buf[:0])
+		dst = append(dst, sha256.Sum256(l.buf))
+	}
+	if len(events) > 0 {
+		return dst, errRecord
+	}
+	return dst, nil
+}
