@@ -75,7 +75,7 @@ func (m *Machine) decideAct(a *act) { m.decide(m.actRecord(a), m.actBody(a)) }
 // number of it.
 func (a *act) purpose() purpose {
 	switch a.kind {
-	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup, seg.KindCheckpoint:
+	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup, seg.KindCheckpoint, seg.KindArchive:
 		return data
 	}
 	return admin
@@ -135,6 +135,8 @@ func (s *state) applyAct(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyCheckpoint(r, t, d)
 	} else if r.Kind == seg.KindDropCheckpoint {
 		err = s.applyDropCheckpoint(t, d)
+	} else if r.Kind == seg.KindArchive {
+		err = s.applyArchive(t, d)
 	}
 	if err == nil && d.bad {
 		err = errMisfit

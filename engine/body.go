@@ -18,6 +18,7 @@ import (
 //	confirm clock    wall clock minus engine clock, if it was behind (8)
 //	checkpoint       id (16) | label
 //	drop checkpoint  id (16)
+//	archive          checkpoint (16) | destination
 //
 // Those of undelete, purge and refused access are empty. A format of version 1 has the principal and the address of who
 // asked at the end of the first two.

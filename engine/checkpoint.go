@@ -200,7 +200,14 @@ func (s *state) dropCheckpoint(t *tenant, i int) {
 	if !t.checkpoints[i].kept {
 		s.cuts--
 	}
+	id := t.checkpoints[i].id
 	t.checkpoints = slices.Delete(slices.Clone(t.checkpoints), i, i+1)
+	t.archives = slices.DeleteFunc(slices.Clone(t.archives), func(a archived) bool {
+		if a.id == id && !a.done {
+			s.unsent--
+		}
+		return a.id == id && !a.done
+	})
 	newest := wire.Position(0)
 	for _, c := range t.checkpoints {
 		if c.kept {

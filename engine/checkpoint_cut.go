@@ -27,7 +27,7 @@ type cutStream struct {
 // freeze has the newest checkpoint of the tenant remember what the tenant is now.
 func (t *tenant) freeze() {
 	c := &cut{tenant: *t, streams: make([]cutStream, len(t.streams))}
-	c.tenant.checkpoints, c.tenant.leaves = nil, nil
+	c.tenant.checkpoints, c.tenant.leaves, c.tenant.archives = nil, nil, nil
 	for i, x := range t.streams {
 		y := &c.streams[i]
 		y.of, y.changing = x, x.changing
@@ -92,6 +92,10 @@ func (t *tenant) encodeCheckpoints(p []byte) []byte {
 	for _, l := range t.leaves {
 		p = putNumbers(append(p, l.id[:]...), uint64(l.position))
 	}
+	p = putNumbers(p, uint64(len(t.archives)))
+	for _, a := range t.archives {
+		p = appendBool(appendString(append(p, a.id[:]...), a.to), a.done)
+	}
 	p = putNumbers(p, uint64(len(t.checkpoints)))
 	for _, c := range t.checkpoints {
 		p = appendString(append(p, c.id[:]...), c.label)
@@ -112,6 +116,14 @@ func (s *state) decodeCheckpoints(d *decoder, t *tenant) {
 		copy(l.id[:], d.take(uint64(len(l.id))))
 		l.position = wire.Position(d.u64())
 		t.leaves = append(t.leaves, l)
+	}
+	for range d.count(16 + 4 + 1) {
+		var a archived
+		copy(a.id[:], d.take(uint64(len(a.id))))
+		if a.to, a.done = d.string(), d.bool(); !a.done {
+			s.unsent++
+		}
+		t.archives = append(t.archives, a)
 	}
 	for range d.count(16 + 4 + 4*8 + 1 + sha256.Size) {
 		c := &checkpoint{}

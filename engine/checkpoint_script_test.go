@@ -65,10 +65,13 @@ func describeCheckpoint(c *wire.CheckpointInfo) string {
 	return fmt.Sprintf(" %q(position %d, %d bytes)", c.Label.Value, c.Position, c.Size)
 }
 
+// testKey is a key that everybody knows.
+const testKey = "PRIVATE+KEY+kimberlite-test+48b7874a+ARdjSkOsuBF62+/8AwQ4cvzw8WkkGsfTeHDd7+wBKUR6"
+
 // testSigner returns a signer whose key everybody knows.
 func testSigner(t testing.TB) note.Signer {
 	t.Helper()
-	s, err := note.NewSigner("PRIVATE+KEY+kimberlite-test+48b7874a+ARdjSkOsuBF62+/8AwQ4cvzw8WkkGsfTeHDd7+wBKUR6")
+	s, err := note.NewSigner(testKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -198,7 +198,7 @@ func (m *Machine) getCheckpoint(r *Request, b *wire.GetCheckpoint, fx []Effect) 
 			return m.reply(r, unreadCheckpoint(c, l.err), after, fx)
 		}
 		return m.reply(r, &wire.GetCheckpointReply{
-			Info: m.describeCheckpoint(c), Note: l.note, Trouble: m.keeping.trouble[c.id], Streams: l.streams, More: l.more,
+			Info: m.describeCheckpoint(c), Note: l.note, Trouble: m.keeping.trouble[c.id], Archives: m.describeArchives(t, c), Streams: l.streams, More: l.more,
 		}, after, fx)
 	}, fx)
 }

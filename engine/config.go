@@ -100,6 +100,9 @@ type Config struct {
 	// Signers sign the notes of checkpoints; there is more than one while a key is being replaced.
 	Signers []proof.Signer
 
+	// Archives are where checkpoints may be sent: to each of them, and to what is below.
+	Archives []string
+
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)
 }

@@ -61,6 +61,15 @@ func (*Halt) isEffect()     {}
 // Files.
 type Job interface{ Run(fs seg.Files) any }
 
+// ArchiveJob is a job that needs an archive beside the files.
+type ArchiveJob interface {
+	Job
+	// Destination says where the archive is.
+	Destination() string
+	// In returns the job with the archive, which the driver opens. Where that fails, every method of it does.
+	In(seg.Objects) Job
+}
+
 // messageOverhead is what a message counts for beyond its events, in bytes.
 const messageOverhead = 128
 

@@ -44,9 +44,10 @@ type Machine struct {
 	waiting       []*tables           // that have questions which wait, or had
 	loading       map[JobID]*tables   // the same
 	tabling       tabling
-	pins          map[JobID]bool    // queries and others that may use files; by their first job
-	bounding      map[JobID]*read   // waiting for their job
-	keeping       keeping           // of checkpoints
+	pins          map[JobID]bool  // queries and others that may use files; by their first job
+	bounding      map[JobID]*read // waiting for their job
+	keeping       keeping         // of checkpoints
+	archiving     archiving
 	lookings      map[JobID]looking // waiting for their job
 	weights       map[wire.CheckpointID]weighed
 	asked         int                // questions that wait or are under way
@@ -100,6 +101,9 @@ type Stats struct {
 	Cancelled          uint64 // queries, by their client
 	TimedOut           uint64 // queries, by their limit of time
 	Checkpoints        uint64 // cut
+	Archived           uint64 // checkpoints that were sent to an archive, all of them
+	ArchivedBytes      uint64 // sent to archives
+	NotArchived        uint64 // times that a piece of one could not be sent
 	CheckpointsKept    uint64
 	CheckpointsNotKept uint64 // times that one could not be
 	TablesSaved        uint64 // snapshots of tables written
@@ -264,6 +268,8 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.showClock(r, fx)
 	case *wire.ConfirmClock:
 		return m.confirmClock(r, b, fx)
+	case *wire.ArchiveCheckpoint:
+		return m.archiveCheckpoint(r, b, fx)
 	}
 	panic(fmt.Sprintf("engine: unknown request %T", r.Msg.Body))
 }
@@ -283,7 +289,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.bounding) == 0 && len(m.lookings) == 0 && !m.keeping.running && !m.keeping.untidy && m.state.cuts == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.bounding) == 0 && len(m.lookings) == 0 && !m.keeping.running && !m.keeping.untidy && !m.archiving.running && m.state.unsent == 0 && m.state.cuts == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -372,7 +378,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.lapse(m.overtime(m.keepOn(m.saveTables(m.retryTables(m.retryReads(fx)))))))
+	fx = m.endBatch(m.lapse(m.overtime(m.archiveOn(m.keepOn(m.saveTables(m.retryTables(m.retryReads(fx))))))))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -409,6 +415,8 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.chunked(c.Job, r, fx)
 	case lookResult:
 		return m.endBatch(m.looked(c.Job, r, fx))
+	case sendResult:
+		return m.pieceSent(r, fx)
 	case keepResult:
 		return m.checkpointKept(r, fx)
 	case tidyResult:

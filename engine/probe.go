@@ -128,6 +128,13 @@ const (
 	ProbeCheckpointAbsent   // events of one were gone before they could be hashed
 	ProbeCheckpointsTidied  // files of checkpoints that were deleted are removed
 	ProbeCheckpointAgain    // one that was cut in an earlier life is kept
+	ProbeArchiveAsked       // a checkpoint is to be sent to an archive
+	ProbeArchiveRefused     // to one that the settings do not allow
+	ProbeArchiveFailed      // a piece of one could not be sent
+	ProbeArchiveGoesOn      // one takes more than one job
+	ProbeArchiveGrows       // what an earlier checkpoint has brought there is not sent again
+	ProbeArchiveLeaves      // leaves are sent in the place of events that are gone
+	ProbeArchived           // all of a checkpoint is in an archive
 	ProbeReadAsOf           // a read looks for the head of its stream as of a position
 	ProbeTablesSaved        // a snapshot of tables was written
 	ProbeTablesNotSaved     // or could not be
@@ -266,6 +273,13 @@ var probeNames = [ProbeCount]string{
 	ProbeCheckpointAbsent:          "checkpoint-absent",
 	ProbeCheckpointsTidied:         "checkpoints-tidied",
 	ProbeCheckpointAgain:           "checkpoint-again",
+	ProbeArchiveAsked:              "archive-asked",
+	ProbeArchiveRefused:            "archive-refused",
+	ProbeArchiveFailed:             "archive-failed",
+	ProbeArchiveGoesOn:             "archive-goes-on",
+	ProbeArchiveGrows:              "archive-grows",
+	ProbeArchiveLeaves:             "archive-leaves",
+	ProbeArchived:                  "archived",
 	ProbeReadAsOf:                  "read-as-of",
 	ProbeTablesSaved:               "tables-saved",
 	ProbeTablesNotSaved:            "tables-not-saved",

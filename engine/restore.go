@@ -43,7 +43,7 @@ func Restore(fs seg.Files, cfg Config, from *Restoring) (*Restored, error) {
 		return nil, fmt.Errorf("the checkpoint's state: %w", seg.ErrDamaged)
 	}
 	s.limits = keyLimits{uint64(cfg.KeysPerStream), uint64(cfg.KeyAge), uint64(cfg.Keys)}
-	r := restore{fs: fs, cfg: &cfg, s: s, man: seg.Manifest{Store: cfg.Store, Geometry: cfg.Geometry, Next: 1}, streams: map[wire.StreamID]*restoring{}}
+	r := restore{fs: fs, cfg: &cfg, s: s, man: seg.Manifest{Store: cfg.Store, Geometry: cfg.Geometry, First: 1, Next: 1}, streams: map[wire.StreamID]*restoring{}}
 	if err := from.Records(r.take); err != nil {
 		return nil, err
 	}
@@ -203,11 +203,11 @@ func (r *restore) finish(now wire.Time) (*Restored, error) {
 		}
 	}
 	c := r.s.capture()
-	c.next, c.clock = r.man.Geometry.First(0), max(now, t.commit)
+	c.next, c.clock = r.man.Geometry.First(r.man.First), max(now, t.commit)
 	if err := seg.WriteSnapshot(r.fs, r.man.Store, c.lsn, c.encode()); err != nil {
 		return nil, err
 	}
-	if err := seg.PrepareSegment(r.fs, r.man.Geometry, r.man.Store, 0); err != nil {
+	if err := seg.PrepareSegment(r.fs, r.man.Geometry, r.man.Store, r.man.First); err != nil {
 		return nil, err
 	}
 	r.man.Snapshots = []seg.SnapshotMark{{LSN: c.lsn, Next: c.next}}

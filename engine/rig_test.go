@@ -28,6 +28,7 @@ type rig struct {
 	due     map[uint64]seg.LSN   // requests that are not answered, and the entry they made
 	acked   seg.LSN
 	pushed  func(*engine.Push) // takes pushes; may be nil
+	objects seg.Objects        // the archive, wherever it is said to be
 }
 
 // written is a batch that the machine wrote.
@@ -101,7 +102,11 @@ func (r *rig) step(c engine.Command) {
 				r.pushed(e)
 			}
 		case *engine.StartJob:
-			if result := e.Run.Run(r.fs); !r.dead {
+			run := e.Run
+			if a, ok := run.(engine.ArchiveJob); ok {
+				run = a.In(r.objects)
+			}
+			if result := run.Run(r.fs); !r.dead {
 				r.step(engine.JobDone{Job: e.Job, Result: result})
 			}
 		case *engine.Halt:

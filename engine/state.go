@@ -27,6 +27,7 @@ type state struct {
 	swept      seg.LSN   // what entries before this one have removed is in no file any more
 	sweptAt    wire.Time // when the last sweep ended
 	cuts       int       // checkpoints that are not kept yet
+	unsent     int       // archives that are asked for and do not have their checkpoint yet
 	unsweptAt  wire.Time // since when something removed waits for a sweep, where something does
 }
 
@@ -50,6 +51,7 @@ type tenant struct {
 	// checkpoints is ascending positions. Like its elements, the list never changes: a change makes it anew.
 	checkpoints []*checkpoint
 	leaves      []leafFile // of those that were kept, ascending positions; made anew likewise
+	archives    []archived // in the order in which they were asked for; made anew likewise
 }
 
 // health says what holes in the log mean for a tenant. A tenant that is not sound takes no writes.
@@ -154,6 +156,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyTables(r)
 	case r.Kind == seg.KindKeepCheckpoint:
 		err = s.applyKeepCheckpoint(r)
+	case r.Kind == seg.KindArchived:
+		err = s.applyArchived(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:

@@ -151,3 +151,16 @@ func LinesRoot(manifest []byte) (n uint64, root Hash) {
 	}
 	return t.Size(), t.Root()
 }
+
+// Missing reports whether the event at an offset was gone before it could be hashed, and up to where the same holds of those behind it.
+func (s *Stream) Missing(o wire.Offset) (absent bool, until wire.Offset) {
+	for _, a := range s.Absent {
+		switch {
+		case o < a.From:
+			return false, a.From
+		case o < a.To:
+			return true, a.To
+		}
+	}
+	return false, s.Head
+}

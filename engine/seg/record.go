@@ -36,12 +36,14 @@ const (
 	KindCheckpoint     Kind = 21
 	KindDropCheckpoint Kind = 22
 	KindKeepCheckpoint Kind = 23 // a checkpoint has its file; outside the tenant's log
+	KindArchive        Kind = 24 // a checkpoint is to be sent to an archive
+	KindArchived       Kind = 25 // it is there; outside the tenant's log
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
 func (k Kind) Act() bool {
 	return k > 0 && k <= KindRefusedAccess && k != KindAppend || k >= KindCreateGroup && k <= KindUnpark ||
-		k == KindCheckpoint || k == KindDropCheckpoint
+		k == KindCheckpoint || k == KindDropCheckpoint || k == KindArchive
 }
 
 // Record is one log entry. All numbers are little-endian:

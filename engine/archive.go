@@ -1,0 +1,253 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// A checkpoint is sent to an archive because somebody has asked for it: that is an act, and goes on behind a restart. archive_send.go has
+// what is sent.
+
+// archived is a checkpoint that is in an archive, or is to be. It stays when the checkpoint is deleted here: what is removed has to leave
+// the archive too.
+type archived struct {
+	id   wire.CheckpointID
+	to   string
+	done bool
+}
+
+// maxArchives is how many of these a tenant may have.
+const maxArchives = 2 * wire.MaxCheckpoints
+
+// archiving is the running side: one job is at work at a time.
+type archiving struct {
+	running  bool
+	pin      JobID
+	of       archived // what the sending is of
+	sending  *sending // nil before the first piece
+	troubles []archiveTrouble
+}
+
+// archiveTrouble is why something does not go on.
+type archiveTrouble struct {
+	id      wire.CheckpointID
+	to      string
+	why     string
+	failed  int       // times in a row
+	retryAt wire.Time // monotonic
+}
+
+// The machine waits after a failure before it tries again: twice as long each time, up to archiveRest.
+const (
+	archiveRetry = Second
+	archiveRest  = 5 * Minute
+)
+
+// archiveCheckpoint has a checkpoint sent to an archive. What is there already is not sent again.
+func (m *Machine) archiveCheckpoint(r *Request, b *wire.ArchiveCheckpoint, fx []Effect) []Effect {
+	t, fx := m.checkpointed(r, b.Of, fx)
+	if t == nil {
+		return fx
+	}
+	c := t.find(b.Ref)
+	switch {
+	case c == nil:
+		return m.noCheckpoint(r, t, b.Ref, fx)
+	case t.health != sound:
+		return m.readOnly(r, t, fx)
+	case b.Destination == "" || len(b.Destination) > wire.MaxDestination:
+		return m.refuse(r, wire.InvalidRequest, 0, fx, "the destination has %d bytes; give 1 to %d", len(b.Destination), wire.MaxDestination)
+	case !m.cfg.allowed(b.Destination):
+		m.cfg.hit(ProbeArchiveRefused)
+		m.auditRefusal(r, "archive that is not allowed")
+		return m.refuse(r, wire.PermissionDenied, m.state.lsn, fx, "this server does not send checkpoints to %q; start it with --archive and that place, or one above it", clip(b.Destination))
+	case len(t.archives) >= maxArchives:
+		return m.refuse(r, wire.QuotaExceeded, t.lsn, fx, "the tenant has sent %d checkpoints to archives, and no more are allowed", len(t.archives))
+	}
+	a := archived{c.id, b.Destination, false}
+	if slices.Contains(t.archives, a) { // it is under way
+		return m.reply(r, &wire.ArchiveCheckpointReply{Position: t.position}, t.lsn, fx)
+	}
+	detail := struct {
+		ID    string `json:"checkpoint"`
+		Label string `json:"label,omitempty"`
+		To    string `json:"destination"`
+	}{c.id.String(), c.label, a.to}
+	fields := appendString(c.id[:len(c.id):len(c.id)], a.to)
+	if e := m.carryOut(&act{kind: seg.KindArchive, verb: "checkpoint.archive", from: r.From, tenant: t.id, detail: detail, fields: fields}); e != nil {
+		return m.reply(r, e, m.state.lsn, fx)
+	}
+	m.cfg.hit(ProbeArchiveAsked)
+	return m.reply(r, &wire.ArchiveCheckpointReply{Position: t.position}, m.state.lsn, fx)
+}
+
+// archiveOn has a job send the next piece of what is to be sent.
+func (m *Machine) archiveOn(fx []Effect) []Effect {
+	k := &m.archiving
+	if k.running || m.state.unsent == 0 {
+		return fx
+	}
+	t, c, a := m.nextArchive()
+	if c == nil {
+		return fx
+	}
+	if k.sending == nil || k.of != a {
+		k.of, k.sending = a, &sending{}
+	} else {
+		m.cfg.hit(ProbeArchiveGoesOn)
+	}
+	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, scope: m.scopeOfTenant(t), state: k.sending}
+	for _, s := range t.streams {
+		j.scope.list = append(j.scope.list, m.viewOf(s, cutOff{}))
+	}
+	j.scope.hold(&m.log)
+	for _, l := range t.leaves {
+		if l.position <= c.position {
+			j.leaves = append(j.leaves, l)
+		}
+	}
+	k.running = true
+	m.job++
+	k.pin = m.job
+	m.pinFiles(m.job)
+	return m.after(m.state.lsn, &StartJob{Job: m.job, Name: "archive-checkpoint", Run: j}, fx)
+}
+
+// nextArchive returns the first checkpoint that is to be sent and that nothing holds up: the one under way, if there is one.
+func (m *Machine) nextArchive() (of *tenant, next *checkpoint, a archived) {
+	for _, t := range m.state.order {
+		for _, x := range t.archives {
+			c := t.numbered(x.id)
+			if x.done || c == nil || !c.kept {
+				continue
+			}
+			if y := m.archiving.trouble(x.id, x.to); y != nil && m.clock.mono < y.retryAt {
+				continue
+			}
+			if x == m.archiving.of {
+				return t, c, x
+			}
+			if next == nil {
+				of, next, a = t, c, x
+			}
+		}
+	}
+	return of, next, a
+}
+
+func (k *archiving) trouble(id wire.CheckpointID, to string) *archiveTrouble {
+	i := slices.IndexFunc(k.troubles, func(y archiveTrouble) bool { return y.id == id && y.to == to })
+	if i < 0 {
+		return nil
+	}
+	return &k.troubles[i]
+}
+
+// pieceSent takes up that a piece is sent, or could not be.
+func (m *Machine) pieceSent(r sendResult, fx []Effect) []Effect {
+	k := &m.archiving
+	delete(m.pins, k.pin)
+	k.running = false
+	for _, p := range r.met {
+		m.cfg.hit(p)
+	}
+	m.stats.ArchivedBytes += r.state.sent - k.sending.sent
+	k.sending = r.state
+	if r.err != nil {
+		m.cfg.hit(ProbeArchiveFailed)
+		m.stats.NotArchived++
+		k.failed(r, m.clock.mono)
+		return m.arrange(m.endBatch(m.archiveOn(fx)))
+	}
+	k.troubles = slices.DeleteFunc(k.troubles, func(y archiveTrouble) bool { return y.id == r.id && y.to == r.to })
+	t := m.state.tenants[r.tenant]
+	if !r.done || t == nil || !slices.Contains(t.archives, archived{r.id, r.to, false}) {
+		return m.arrange(m.endBatch(m.archiveOn(fx)))
+	}
+	body := appendString(r.id[:len(r.id):len(r.id)], r.to)
+	if e := m.noRoom(seg.RecordHeader+len(body), admin); e != nil {
+		r.err = errors.New(e.Message)
+		k.failed(r, m.clock.mono)
+		return m.arrange(m.endBatch(fx))
+	}
+	m.decide(&seg.Record{Kind: seg.KindArchived, Tenant: t.id}, body)
+	m.cfg.hit(ProbeArchived)
+	m.stats.Archived++
+	k.of, k.sending = archived{}, nil
+	return m.arrange(m.endBatch(m.archiveOn(fx)))
+}
+
+// failed remembers why something does not go on, and when to try again.
+func (k *archiving) failed(r sendResult, now wire.Time) {
+	y := k.trouble(r.id, r.to)
+	if y == nil {
+		k.troubles = append(k.troubles, archiveTrouble{id: r.id, to: r.to})
+		y = &k.troubles[len(k.troubles)-1]
+	}
+	y.why, y.retryAt = r.err.Error(), now+wire.Time(min(archiveRetry<<y.failed, archiveRest))
+	y.failed = min(y.failed+1, 10)
+}
+
+// describeArchives tells where a checkpoint was sent, and how far that is.
+func (m *Machine) describeArchives(t *tenant, c *checkpoint) (list []wire.ArchiveInfo) {
+	for _, a := range t.archives {
+		if a.id != c.id {
+			continue
+		}
+		x := wire.ArchiveInfo{Destination: a.to, Done: a.done}
+		if y := m.archiving.trouble(a.id, a.to); y != nil && !a.done {
+			x.Trouble = y.why
+		}
+		if k := &m.archiving; k.of == a && k.sending != nil {
+			x.Sent, x.Events = k.sending.sent, k.sending.events
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+func (s *state) applyArchive(t *tenant, d *decoder) error {
+	a := archived{}
+	copy(a.id[:], d.take(uint64(len(a.id))))
+	a.to = d.string()
+	if d.bad || t.place(a.id) < 0 && !s.holed {
+		return fmt.Errorf("%w: archive of tenant %d", errMisfit, t.id)
+	}
+	if t.place(a.id) < 0 {
+		return nil
+	}
+	list := slices.Clone(t.archives)
+	if i := slices.IndexFunc(list, func(x archived) bool { return x.id == a.id && x.to == a.to }); i < 0 {
+		list = append(list, a)
+		s.unsent++
+	} else if list[i].done {
+		list[i].done = false // it is looked at again
+		s.unsent++
+	}
+	t.archives = list
+	return nil
+}
+
+func (s *state) applyArchived(r *seg.Record) error {
+	d := decoder{p: r.Body}
+	a := archived{}
+	copy(a.id[:], d.take(uint64(len(a.id))))
+	a.to = d.string()
+	t := s.tenants[r.Tenant]
+	if d.bad || t == nil && !s.holed {
+		return fmt.Errorf("%w: archive of tenant %d", errMisfit, r.Tenant)
+	}
+	if t == nil {
+		return nil
+	}
+	if i := slices.Index(t.archives, a); i >= 0 {
+		t.archives = slices.Clone(t.archives)
+		t.archives[i].done = true
+		s.unsent--
+	}
+	return nil
+}

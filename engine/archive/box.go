@@ -1,0 +1,118 @@
+package archive
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+)
+
+// Box is an archive, over the objects that it consists of.
+type Box struct {
+	seg.Objects
+	Packer
+}
+
+// ErrNoArchive says that a place is no archive.
+var ErrNoArchive = errors.New("it is not an archive of checkpoints")
+
+// Begin makes a place an archive. It is refused where it has something else.
+func (b *Box) Begin() error {
+	err := b.Check()
+	if !errors.Is(err, seg.ErrNotExist) {
+		return err
+	}
+	if names, err := b.List(""); err != nil {
+		return err
+	} else if len(names) > 0 {
+		return fmt.Errorf("%w, and not empty: it has %s", ErrNoArchive, names[0])
+	}
+	return b.Write(Marker, []byte(MarkerText))
+}
+
+// Check fails with seg.ErrNotExist where nothing says that a place is an archive.
+func (b *Box) Check() error {
+	p, err := b.Get(Marker)
+	if err == nil && string(p) != MarkerText {
+		err = fmt.Errorf("%w that this program knows: its %s says %.40q", ErrNoArchive, Marker, p)
+	}
+	return err
+}
+
+// Keep stores a blob that is not there yet, and reads it back. It returns how many bytes it has sent.
+func (b *Box) Keep(raw []byte) (blob Blob, sent int, err error) {
+	blob, p, err := b.Pack(raw)
+	if err != nil {
+		return blob, 0, err
+	}
+	name := BlobName(blob.Digest)
+	if got, err := b.Get(name); err == nil && bytes.Equal(got, p) {
+		return blob, 0, nil
+	} else if err != nil && !errors.Is(err, seg.ErrNotExist) {
+		return blob, 0, err
+	}
+	return blob, len(p), b.Write(name, p)
+}
+
+// Write stores an object and reads it back.
+func (b *Box) Write(name string, p []byte) error {
+	if err := b.Put(name, p); err != nil {
+		return err
+	}
+	got, err := b.Get(name)
+	if err != nil {
+		return fmt.Errorf("read back %s: %w", name, err)
+	}
+	if !bytes.Equal(got, p) {
+		return fmt.Errorf("read back %s: %w", name, ErrDigest)
+	}
+	return nil
+}
+
+// Blob returns what is in a blob, expanded.
+func (b *Box) Blob(blob Blob) ([]byte, error) {
+	p, err := b.Get(BlobName(blob.Digest))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", BlobName(blob.Digest), err)
+	}
+	return b.Unpack(blob, p)
+}
+
+// Find returns the checkpoints whose names begin with a prefix of Place, or all: by store, tenant and position.
+func (b *Box) Find(prefix string) (list []Place, err error) {
+	if prefix == "" {
+		prefix = tenants
+	}
+	names, err := b.List(prefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if p, ok := parseNote(name); ok {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(a.Store, b.Store), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Position, b.Position))
+	})
+	return list, nil
+}
+
+// Index returns the index of a checkpoint.
+func (b *Box) Index(p Place) (*Index, error) {
+	text, err := b.Get(p.Index())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Index(), err)
+	}
+	x, err := DecodeIndex(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Index(), err)
+	}
+	if x.Checkpoint != p.ID {
+		return nil, fmt.Errorf("%s: it is of checkpoint %s", p.Index(), x.Checkpoint)
+	}
+	return x, nil
+}

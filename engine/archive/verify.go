@@ -1,0 +1,90 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/proof"
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Verdict says what verifying a stream has found.
+type Verdict struct {
+	Stream string
+	Events uint64 // that are there, each as the note commits to it
+	Gone   uint64 // that retention, a purge or damage has taken, and whose leaves are as the note commits to them
+	Absent uint64 // that were gone before they could be hashed, as the manifest says
+	Err    error  // what is wrong with it; nil where nothing is
+}
+
+// errRoot says that a stream is not what the note commits to.
+var errRoot = errors.New("its root is not the one that the manifest commits to")
+
+// Verify checks a stream of a checkpoint, event by event.
+func (c *Checkpoint) Verify(line *proof.Stream) Verdict {
+	v := Verdict{Stream: line.Name}
+	tree, err := c.tree(line, line.Head, &v)
+	switch {
+	case err != nil:
+		v.Err = fmt.Errorf("stream %q: %w", line.Name, err)
+	case proof.Digest(tree.Root()) != line.Root:
+		v.Err = fmt.Errorf("stream %q: %w", line.Name, errRoot)
+	}
+	return v
+}
+
+// Extends checks that a stream of a checkpoint goes on from what it was at an earlier one.
+func (c *Checkpoint) Extends(line, earlier *proof.Stream) error {
+	var v Verdict
+	if line.Base != earlier.Base {
+		return fmt.Errorf("stream %q: its tree begins at event %d, and that of the earlier checkpoint at %d: all checkpoints in between were deleted, and nothing can be compared", line.Name, line.Base, earlier.Base)
+	}
+	if line.Head < earlier.Head {
+		return fmt.Errorf("stream %q: it ends at event %d, before its end at the earlier checkpoint, %d", line.Name, line.Head, earlier.Head)
+	}
+	tree, err := c.tree(line, earlier.Head, &v)
+	if err != nil {
+		return fmt.Errorf("stream %q: %w", line.Name, err)
+	}
+	if proof.Digest(tree.Root()) != earlier.Root {
+		return fmt.Errorf("stream %q: its first %d events are not those of the earlier checkpoint", line.Name, earlier.Head-earlier.Base)
+	}
+	return nil
+}
+
+// tree returns the tree of a stream's events before an offset.
+func (c *Checkpoint) tree(line *proof.Stream, head wire.Offset, v *Verdict) (tree proof.Tree, err error) {
+	var hasher proof.Leaves
+	var leaves []proof.Hash
+	next := line.Base
+	add := func(list []proof.Hash) {
+		for i := range list {
+			if next < head {
+				tree.Append(list[i])
+			}
+			next++
+		}
+	}
+	err = c.Walk(line, Visitor{
+		Record: func(r *seg.Record) (err error) {
+			leaves, err = hasher.Of(leaves[:0], r, line.ID)
+			v.Events += uint64(len(leaves))
+			add(leaves)
+			return err
+		},
+		Gone: func(_ wire.Offset, list []proof.Hash) error {
+			v.Gone += uint64(len(list))
+			add(list)
+			return nil
+		},
+		Absent: func(from, to wire.Offset) error {
+			v.Absent += uint64(to - from)
+			for ; from < to; from++ {
+				add([]proof.Hash{proof.AbsentLeaf(line.ID, from)})
+			}
+			return nil
+		},
+	})
+	return tree, err
+}

@@ -1,0 +1,353 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/archive"
+	"github.com/kimberlitedb/kimberlite-go/engine/proof"
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// A checkpoint is sent to an archive piece by piece, by jobs: each takes what a few blobs hold, so that what retention and purges take
+// away in between does not go on its way, and so that the machine knows how far it is. What an earlier checkpoint of the tenant has
+// brought there is not sent again. The note comes last: before it, nobody finds the checkpoint.
+
+// sending is how far a checkpoint has got into an archive. A job works on a copy, which takes its place where the job has succeeded.
+type sending struct {
+	begun  bool
+	there  map[wire.StreamID][]archive.Section // that an earlier checkpoint has brought
+	index  archive.Index
+	line   int         // of the manifest's streams, where it goes on
+	next   wire.Offset // in that one
+	raw    []byte      // of the next blob
+	filled int         // sections of it, at the end of the index
+	sent   uint64      // bytes
+	events uint64      // of the checkpoint that are there
+}
+
+// clone returns a copy that changes by itself.
+func (s *sending) clone() *sending {
+	c := *s
+	c.index.Sections, c.raw = slices.Clone(s.index.Sections), slices.Clone(s.raw)
+	return &c
+}
+
+// sendJob sends a piece of a checkpoint.
+type sendJob struct {
+	store   seg.StoreID
+	tenant  wire.TenantID
+	of      *checkpoint
+	to      string
+	scope   *scope // its list is all streams of the tenant, by id
+	leaves  []leafFile
+	state   *sending
+	objects seg.Objects
+}
+
+type sendResult struct {
+	tenant wire.TenantID
+	id     wire.CheckpointID
+	to     string
+	state  *sending
+	done   bool
+	met    []Probe
+	err    error
+}
+
+// Destination implements ArchiveJob.
+func (j sendJob) Destination() string { return j.to }
+
+// In implements ArchiveJob.
+func (j sendJob) In(objects seg.Objects) Job {
+	j.objects = objects
+	return j
+}
+
+// Run implements Job.
+func (j sendJob) Run(fs seg.Files) any {
+	j.scope.use(fs)
+	defer j.scope.rest()
+	r := sendResult{tenant: j.tenant, id: j.of.id, to: j.to, state: j.state}
+	s := sender{sendJob: j, sending: j.state.clone(), fs: fs, box: archive.Box{Objects: j.objects}}
+	defer s.rest()
+	done, err := s.send()
+	if r.err = err; err == nil {
+		r.state, r.done = s.sending, done
+	}
+	r.met = append(s.met, j.scope.met...)
+	return r
+}
+
+// sender is a sendJob at work.
+type sender struct {
+	sendJob
+	*sending
+	fs   seg.Files
+	box  archive.Box
+	man  *proof.Manifest
+	file *seg.Checkpoint
+	open []*seg.Leaves
+	room int // bytes of records that the job may still take
+	met  []Probe
+}
+
+// sendAtOnce is how many bytes of records one job takes.
+const sendAtOnce = 16 << 20
+
+// errEnough says that a job has done its share.
+var errEnough = errors.New("engine: enough")
+
+// send goes on. It returns true when all is there.
+func (s *sender) send() (done bool, err error) {
+	if s.file, err = seg.ReadCheckpoint(s.fs, s.store, s.of.id); err != nil {
+		return false, err
+	}
+	if s.man, err = proof.DecodeManifest(s.file.Manifest); err != nil {
+		return false, fmt.Errorf("checkpoint %s: %w: %w", s.of.id, seg.ErrDamaged, err)
+	}
+	if !s.begun {
+		if err := s.begin(); err != nil {
+			return false, err
+		}
+	}
+	s.room = sendAtOnce
+	for s.line < len(s.man.Streams) {
+		line := &s.man.Streams[s.line]
+		s.next = max(s.next, line.Base)
+		if err := s.stream(line); errors.Is(err, errEnough) {
+			return false, nil
+		} else if err != nil {
+			return false, fmt.Errorf("stream %q: %w", line.Name, err)
+		}
+		s.line, s.next = s.line+1, 0
+	}
+	return true, s.finish()
+}
+
+func (s *sender) place() archive.Place {
+	return archive.Place{Store: s.store, Tenant: s.tenant, Position: s.of.position, ID: s.of.id}
+}
+
+// begin makes the archive one, and finds what an earlier checkpoint of the tenant has brought there.
+func (s *sender) begin() error {
+	if err := s.box.Begin(); err != nil {
+		return err
+	}
+	places, err := s.box.Find(s.place().TenantPrefix())
+	if err != nil {
+		return err
+	}
+	s.there, s.begun = map[wire.StreamID][]archive.Section{}, true
+	s.index.Checkpoint = s.of.id
+	for _, p := range slices.Backward(places) {
+		if p.Position > s.of.position || p.ID == s.of.id {
+			continue
+		}
+		x, err := s.box.Index(p)
+		if errors.Is(err, seg.ErrUnavailable) || errors.Is(err, seg.ErrCrashed) {
+			return err
+		}
+		if err != nil {
+			continue // it is damaged: it is as if it were not there
+		}
+		for _, c := range x.Sections {
+			s.there[c.Stream] = append(s.there[c.Stream], c)
+		}
+		s.met = append(s.met, ProbeArchiveGrows)
+		break
+	}
+	return nil
+}
+
+// stream sends what is left of a stream.
+func (s *sender) stream(line *proof.Stream) error {
+	v := s.scope.numbered(line.ID)
+	low, reason := line.Head, proof.Purge
+	if v != nil {
+		low, reason = min(v.low, line.Head), proof.Retention
+	}
+	s.again(line, low)
+	if err := s.gone(line, low, reason); err != nil || v == nil || s.next >= line.Head {
+		return err
+	}
+	err := s.scope.records(v, s.next, line.Head, func(r *seg.Record) error {
+		if s.room <= 0 {
+			return errEnough
+		}
+		if r.First < s.next { // its first events have expired
+			var cut seg.Record
+			if _, err := seg.ParseRecord(r.Without(int(s.next-r.First)), &cut); err != nil {
+				return err
+			}
+			r = &cut
+		}
+		if err := s.gone(line, r.First, proof.Lost); err != nil {
+			return err
+		}
+		return s.record(line, r)
+	})
+	if err != nil {
+		return err
+	}
+	return s.gone(line, line.Head, proof.Lost)
+}
+
+// again takes over what is there already of a stream, as far as that is to be there.
+func (s *sender) again(line *proof.Stream, low wire.Offset) {
+	for _, c := range s.there[line.ID] {
+		if absent, until := line.Missing(s.next); absent {
+			s.next = until
+		}
+		if c.First < s.next {
+			continue
+		}
+		if c.First > s.next || c.Next > line.Head || c.Gone == "" && c.First < low {
+			return
+		}
+		s.index.Sections = slices.Insert(s.index.Sections, len(s.index.Sections)-s.filled, c)
+		s.count(&c)
+		s.next = c.Next
+	}
+}
+
+// count counts the events of a section.
+func (s *sending) count(c *archive.Section) {
+	if c.Gone == "" {
+		s.events += uint64(c.Next - c.First)
+	}
+}
+
+// record adds a record to the next blob.
+func (s *sender) record(line *proof.Stream, r *seg.Record) error {
+	raw := archive.Bare(r)
+	s.room -= len(raw)
+	return s.add(line.ID, r.First, r.First+wire.Offset(r.Count), raw, "")
+}
+
+// add adds a piece of a stream to the next blob, which is sent when it is full.
+func (s *sender) add(stream wire.StreamID, first, next wire.Offset, raw []byte, gone string) error {
+	if len(s.raw)+len(raw) > archive.TargetBlob {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	list := s.index.Sections
+	if n := len(list); s.filled > 0 && list[n-1].Stream == stream && list[n-1].Next == first && list[n-1].Gone == gone {
+		list[n-1].Next, list[n-1].Length = next, list[n-1].Length+len(raw)
+	} else {
+		s.index.Sections = append(list, archive.Section{Stream: stream, First: first, Next: next, Start: len(s.raw), Length: len(raw), Gone: gone})
+		s.filled++
+	}
+	s.raw, s.next = append(s.raw, raw...), next
+	return nil
+}
+
+// gone adds the leaves of events that are gone, up to an offset, but for those of which there never were any.
+func (s *sender) gone(line *proof.Stream, upto wire.Offset, reason string) error {
+	for s.next < upto {
+		absent, until := line.Missing(s.next)
+		if until = min(until, upto); absent {
+			s.next = until
+			continue
+		}
+		s.met = append(s.met, ProbeArchiveLeaves)
+		until = min(until, s.next+1024)
+		leaves, err := s.leavesOf(line.ID, s.next, until)
+		if err != nil {
+			return err
+		}
+		var raw bytes.Buffer
+		for i := range leaves {
+			raw.Write(leaves[i][:])
+		}
+		if err := s.add(line.ID, s.next, until, raw.Bytes(), reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leavesOf returns leaves from the files that keep them.
+func (s *sender) leavesOf(stream wire.StreamID, from, to wire.Offset) (list []proof.Hash, err error) {
+	for i := 0; from < to && i < len(s.leaves); i++ {
+		if i == len(s.open) {
+			l, err := seg.OpenLeaves(s.fs, s.store, s.leaves[i].id)
+			if err != nil {
+				return nil, err
+			}
+			s.open = append(s.open, l)
+		}
+		if first, next := s.open[i].Of(stream); first <= from && from < next {
+			if list, err = s.open[i].Read(list, stream, from, min(to, next)); err != nil {
+				return nil, err
+			}
+			from = min(to, next)
+		}
+	}
+	if from < to {
+		return nil, fmt.Errorf("the leaf of event %d is not kept: %w", from, seg.ErrDamaged)
+	}
+	return list, nil
+}
+
+func (s *sender) rest() {
+	for _, l := range s.open {
+		l.Close()
+	}
+}
+
+// flush sends the next blob.
+func (s *sender) flush() error {
+	if len(s.raw) == 0 {
+		return nil
+	}
+	b, err := s.put(s.raw)
+	if err != nil {
+		return err
+	}
+	list := s.index.Sections[len(s.index.Sections)-s.filled:]
+	for i := range list {
+		list[i].Blob = b
+		s.count(&list[i])
+	}
+	s.raw, s.filled = s.raw[:0], 0
+	return nil
+}
+
+func (s *sender) put(raw []byte) (archive.Blob, error) {
+	b, sent, err := s.box.Keep(raw)
+	s.sent += uint64(sent)
+	return b, err
+}
+
+// finish sends what a checkpoint has beside its events, and then has it found.
+func (s *sender) finish() (err error) {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if s.index.Manifest, err = s.put(s.file.Manifest); err != nil {
+		return err
+	}
+	if s.index.State, err = s.put(s.file.State); err != nil {
+		return err
+	}
+	index := s.index.Encode()
+	if err := s.box.Write(s.place().Index(), index); err != nil {
+		return err
+	}
+	s.sent += uint64(len(index) + len(s.file.Note))
+	return s.box.Write(s.place().Note(), s.file.Note)
+}
+
+// allowed reports whether the server's settings let it send to a destination.
+func (c *Config) allowed(to string) bool {
+	return slices.ContainsFunc(c.Archives, func(a string) bool {
+		rest, under := strings.CutPrefix(to, strings.TrimSuffix(a, "/"))
+		return under && (rest == "" || rest[0] == '/') && !strings.Contains(rest, "..") && !strings.ContainsAny(rest, "?#")
+	})
+}
