@@ -2,9 +2,11 @@ package proof
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -163,4 +165,13 @@ func (s *Stream) Missing(o wire.Offset) (absent bool, until wire.Offset) {
 		}
 	}
 	return false, s.Head
+}
+
+// Stream returns the line of a stream, nil where there is none.
+func (m *Manifest) Stream(id wire.StreamID) *Stream {
+	i, found := slices.BinarySearchFunc(m.Streams, id, func(s Stream, id wire.StreamID) int { return cmp.Compare(s.ID, id) })
+	if !found {
+		return nil
+	}
+	return &m.Streams[i]
 }
