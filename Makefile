@@ -9,10 +9,10 @@ ROUNDS ?= 10
 FUZZTIME ?= 100000x
 GO   ?= go
 
-.PHONY: help build test race sim sim-many sim-diff soak mutants crash fuzz bench large-result lint clean
+.PHONY: help build test race sim sim-many sim-diff soak mutants crash s3 fuzz bench large-result lint clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./bin/kimberlite, static
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/kimberlite ./cmd/kimberlite
@@ -41,6 +41,10 @@ mutants: ## planted bugs that the simulator must find
 
 crash: ## kill -9 the real binary under load: make crash ROUNDS=10
 	@$(GO) run ./internal/crash -rounds $(ROUNDS)
+
+s3: ## the object stores against a real S3 server, versitygw, which this installs into ./bin
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	$(GO) run ./internal/s3 bin/versitygw $(GO) test ./io/object -run OnS3 -count=1 -rapid.checks=20
 
 fuzz: ## so many inputs for every fuzz target: make fuzz FUZZTIME=100000x
 	@for t in $$($(GO) test ./fuzz -list 'Fuzz.*' | grep ^Fuzz); do \

@@ -33,7 +33,8 @@ type Objects interface {
 	// has not brought to its end is never among them.
 	List(prefix string) ([]string, error)
 	// Remove removes an object, in all versions that the store keeps of it, so that its bytes are nowhere. To remove
-	// what is not there is no error. It fails with ErrLocked while the store must not let the object go.
+	// what is not there is no error. It fails with ErrLocked while the store must not let the object go; what is under
+	// the name stays then.
 	Remove(name string) error
 }
 
@@ -45,8 +46,11 @@ type Locker interface {
 	Objects
 	// LockSupported reports whether PutLocked works. It stays as it is for as long as the store is open.
 	LockSupported() bool
-	// PutLocked is Put, and nobody removes the object before a time, which must lie ahead. Whatever is replaced keeps
-	// its own lock, and its bytes.
+	// LockedUnasked returns how long, at most, the store locks whatever Put puts, because whoever made the store wants
+	// that. It is 0 where Put locks nothing.
+	LockedUnasked() wire.Span
+	// PutLocked is Put, and nobody removes the object before a time, which must lie ahead; a store may leave out the
+	// part of a second. Whatever is replaced keeps its own lock, and its bytes.
 	PutLocked(name string, data []byte, until wire.Time) error
 }
 
