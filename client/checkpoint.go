@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -26,6 +27,17 @@ type CheckpointDetails struct {
 	Checkpoint
 	Note    string // the signed note, which proves it; empty for the moment until it is written
 	Trouble string // why it is not written, where that has failed; the server goes on trying
+	// Archives are where it was sent, or is being sent.
+	Archives []CheckpointArchive
+}
+
+// CheckpointArchive says how far a checkpoint has got into an archive.
+type CheckpointArchive struct {
+	Destination string
+	Done        bool   // all of it is there
+	Sent        uint64 // bytes, since the server began with it
+	Events      uint64 // of the checkpoint that are there; means nothing once it is done
+	Trouble     string // why it does not go on; the server tries again
 }
 
 // CheckpointStream is a stream as a checkpoint has it.
@@ -76,7 +88,26 @@ func (c *Client) CheckpointInfo(ctx context.Context, name string) (CheckpointDet
 	if err != nil {
 		return CheckpointDetails{}, err
 	}
-	return CheckpointDetails{checkpoint(&r.Info), r.Note, r.Trouble}, nil
+	d := CheckpointDetails{Checkpoint: checkpoint(&r.Info), Note: r.Note, Trouble: r.Trouble}
+	for _, a := range r.Archives {
+		d.Archives = append(d.Archives, CheckpointArchive(a))
+	}
+	return d, nil
+}
+
+// ArchiveCheckpoint has the server send a checkpoint, which is named by its label or by its id, to an archive: a directory or a bucket
+// that the server's settings allow, else it is ErrPermissionDenied. It returns at once; CheckpointInfo tells how far that is. The server goes on
+// behind a restart.
+func (c *Client) ArchiveCheckpoint(ctx context.Context, name, destination string) error {
+	r, err := c.lookUp(ctx, name, 0, 0)
+	if err != nil {
+		return err
+	}
+	if len(destination) > wire.MaxDestination || !utf8.ValidString(destination) {
+		return invalid("destination: must be UTF-8, of at most %d bytes", wire.MaxDestination)
+	}
+	_, err = c.do(ctx, &wire.ArchiveCheckpoint{Of: c.cfg.tenant, Ref: wire.CheckpointRef{ID: r.Info.ID}, Destination: destination})
+	return err
 }
 
 // CheckpointStreams lists the streams of a checkpoint in the order of their ids, page by page. An error ends the list.

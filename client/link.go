@@ -262,6 +262,8 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpGetCheckpoint
 	case *wire.DeleteCheckpointReply:
 		return op == wire.OpDeleteCheckpoint
+	case *wire.ArchiveCheckpointReply:
+		return op == wire.OpArchiveCheckpoint
 	case *wire.SubscribeReply:
 		return op == wire.OpSubscribe
 	case *wire.UnsubscribeReply:

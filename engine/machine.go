@@ -472,6 +472,6 @@ func (m *Machine) handshake(r *Request, b *wire.Handshake, fx []Effect) []Effect
 // capabilities returns what the server can do, for handshakes.
 func capabilities() []string {
 	return append([]string{
-		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql", "batch_query", "streaming",
+		"append", "read", "sync", "idempotency_key", "from_timestamp", "backward", "retention", "delete", "hold", "audit", "subscribe", "consumer_group", "sql", "batch_query", "streaming", "checkpoint",
 	}, wire.Features{RichEvents: true, TypedValues: true, ExtendedErrors: true, LZ4: true, Zstd: true}.Capabilities()...)
 }

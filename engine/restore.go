@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -17,6 +18,9 @@ type Restoring struct {
 	// Deleted are streams that were deleted later, and when they are to be purged.
 	Deleted map[wire.StreamID]wire.Time
 }
+
+// ErrNotEmpty says that a checkpoint is restored into an empty directory alone.
+var ErrNotEmpty = errors.New("the directory is not empty")
 
 // Restored says what became of a checkpoint.
 type Restored struct {
@@ -36,7 +40,7 @@ func Restore(fs seg.Files, cfg Config, from *Restoring) (*Restored, error) {
 		return nil, fmt.Errorf("list data directory: %w", err)
 	}
 	if len(names) > 0 {
-		return nil, fmt.Errorf("the directory is not empty: it has %s", names[0])
+		return nil, fmt.Errorf("%w: it has %s", ErrNotEmpty, names[0])
 	}
 	s, ok := thaw(from.State)
 	if !ok {

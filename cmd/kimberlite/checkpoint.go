@@ -15,7 +15,10 @@ func newCheckpoint(a *app) *cobra.Command {
 		Long: `A checkpoint is a tenant frozen at a position of its log. Cutting one stops nobody who writes. Streams and tables can be read as
 of it: kimberlite read orders --at checkpoint:Q4, SELECT ... AS OF CHECKPOINT 'Q4'.`,
 	}))
-	cmd.AddCommand(newCheckpointCreate(a), newCheckpointList(a), newCheckpointShow(a), newCheckpointDelete(a))
+	cmd.AddCommand(
+		newCheckpointCreate(a), newCheckpointList(a), newCheckpointShow(a), newCheckpointDiff(a), newCheckpointDelete(a),
+		newCheckpointArchive(a), newCheckpointVerify(a), newCheckpointKey(a),
+	)
 	return cmd
 }
 
@@ -100,6 +103,15 @@ and the signed note that proves all of it. -o raw prints the note alone.`,
 	}
 }
 
+// archiveJSON is an archive of a checkpoint as JSON.
+type archiveJSON struct {
+	Destination string `json:"destination"`
+	Done        bool   `json:"done"`
+	Sent        uint64 `json:"sent"`
+	Events      uint64 `json:"events"`
+	Trouble     string `json:"trouble,omitempty"`
+}
+
 // checkpointStreamJSON is a stream of a checkpoint as JSON.
 type checkpointStreamJSON struct {
 	ID     client.StreamID `json:"id"`
@@ -118,10 +130,14 @@ func (a *app) showCheckpoint(cmd *cobra.Command, c *client.Client, name string) 
 	}
 	whole := struct {
 		checkpointJSON
-		Note    string                 `json:"note,omitempty"`
-		Trouble string                 `json:"trouble,omitempty"`
-		Streams []checkpointStreamJSON `json:"streams"`
-	}{checkpointJSON{cp.ID.String(), cp.Label, cp.Position, cp.Size, stamp(cp.Time)}, cp.Note, cp.Trouble, []checkpointStreamJSON{}}
+		Archives []archiveJSON          `json:"archives,omitempty"`
+		Note     string                 `json:"note,omitempty"`
+		Trouble  string                 `json:"trouble,omitempty"`
+		Streams  []checkpointStreamJSON `json:"streams"`
+	}{checkpointJSON{cp.ID.String(), cp.Label, cp.Position, cp.Size, stamp(cp.Time)}, nil, cp.Note, cp.Trouble, []checkpointStreamJSON{}}
+	for _, x := range cp.Archives {
+		whole.Archives = append(whole.Archives, archiveJSON(x))
+	}
 	for s, err := range c.CheckpointStreams(cmd.Context(), cp.ID.String()) {
 		if err != nil {
 			return err
@@ -137,6 +153,9 @@ func (a *app) showCheckpoint(cmd *cobra.Command, c *client.Client, name string) 
 		facts = append(facts, fact{"proof", "not written yet: " + cp.Trouble})
 	case cp.Note == "":
 		facts = append(facts, fact{"proof", "is being written"})
+	}
+	for _, x := range cp.Archives {
+		facts = append(facts, fact{"archive", x.Destination + ", " + progressOf(&x)})
 	}
 	if err := printFacts(a.stdout, facts); err != nil {
 		return err

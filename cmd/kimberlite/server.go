@@ -27,6 +27,8 @@ type serverFlags struct {
 	readyFile string
 	sweep     time.Duration
 	sql       sqlLimits
+	keys      string
+	archives  []string
 }
 
 func (o *serverFlags) register(cmd *cobra.Command) {
@@ -37,6 +39,8 @@ func (o *serverFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses that other machines reach, although nothing is authenticated or encrypted")
 	f.DurationVar(&o.sweep, "sweep-interval", 24*time.Hour, "within how long what retention or a purge has removed is in no file any more, at least 1s")
 	o.sql.register(f)
+	f.StringVar(&o.keys, "checkpoint-keys", "", "file of the keys that sign checkpoints; made if missing; without it checkpoint.key in the data directory")
+	f.StringArrayVar(&o.archives, "archive", nil, "directory or bucket (s3://bucket/prefix) that checkpoints may be sent to, and what is below; may be repeated")
 	f.StringVar(&o.readyFile, "ready-file", "", "write the address to this file once the server takes requests")
 }
 
@@ -55,6 +59,7 @@ func (a *app) serve(cmd *cobra.Command, o *serverFlags) error {
 	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Version = o.listen, o.admin, o.dev, version()
 	cfg.Engine.SweepInterval = wire.Span(o.sweep)
 	o.sql.set(&cfg.Engine)
+	cfg.Keys, cfg.Engine.Archives = o.keys, o.archives
 	cfg.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
 	h, err := host.Start(cfg)
 	if err != nil {

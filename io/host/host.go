@@ -71,10 +71,12 @@ type Host struct {
 	inbox   []event
 	leading bool
 
-	core  chan struct{}  // wakes the core goroutine, which then leads
-	syncs chan flight    // batches for the disk goroutine
-	halt  chan error     // why the machine halted
-	quit  chan struct{}  // ends the goroutines below
+	core  chan struct{}   // wakes the core goroutine, which then leads
+	syncs chan flight     // batches for the disk goroutine
+	halt  chan error      // why the machine halted
+	quit  chan struct{}   // ends the goroutines below
+	ctx   context.Context // ends with them: of what archives are asked
+	end   context.CancelFunc
 	wg    sync.WaitGroup // core, disk, ticker, jobs
 	dead  atomic.Bool    // the machine has halted
 	lead  leader         // what only the leader touches
@@ -118,6 +120,7 @@ func Start(cfg Config) (*Host, error) {
 		cfg: cfg, log: cfg.Log, began: time.Now(),
 		core: make(chan struct{}, 1), syncs: make(chan flight, 1), halt: make(chan error, 1), quit: make(chan struct{}),
 	}
+	h.ctx, h.end = context.WithCancel(context.Background())
 	var err error
 	if h.dir, err = disk.Open(cfg.Data); err != nil {
 		return nil, err
@@ -201,6 +204,7 @@ func (h *Host) Close() error {
 		h.admin.Close()
 	}
 	close(h.quit)
+	h.end()
 	h.wg.Wait()
 	h.lead.machine.Close()
 	h.lead.log.Close() // everything in it is synced, or the machine has halted
@@ -352,7 +356,11 @@ func (h *Host) commit(f flight) engine.Command {
 // runJob runs a job on a goroutine of its own. The machine bounds how many there are. When the host closes, it is cut short.
 func (h *Host) runJob(j *engine.StartJob) {
 	h.wg.Go(func() {
-		h.post(event{kind: done, done: engine.JobDone{Job: j.Job, Result: j.Run.Run(files{h.dir, h.quit})}})
+		run := j.Run
+		if a, ok := run.(engine.ArchiveJob); ok {
+			run = a.In(h.archive(a.Destination()))
+		}
+		h.post(event{kind: done, done: engine.JobDone{Job: j.Job, Result: run.Run(files{h.dir, h.quit})}})
 	})
 }
 
