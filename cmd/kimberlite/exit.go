@@ -103,9 +103,9 @@ func exitCode(err error) int {
 
 func exitCodeOf(c wire.Code) int {
 	switch c {
-	case wire.TenantNotFound, wire.StreamNotFound, wire.StreamDeleted, wire.GroupNotFound, wire.TableNotFound:
+	case wire.TenantNotFound, wire.StreamNotFound, wire.StreamDeleted, wire.GroupNotFound, wire.CheckpointNotFound, wire.TableNotFound:
 		return exitNotFound
-	case wire.OffsetMismatch, wire.StreamAlreadyExists, wire.Held, wire.GroupAlreadyExists, wire.StaleDelivery,
+	case wire.OffsetMismatch, wire.StreamAlreadyExists, wire.Held, wire.GroupAlreadyExists, wire.CheckpointAlreadyExists, wire.StaleDelivery,
 		wire.TableAlreadyExists, wire.ConstraintViolation:
 		return exitConflict
 	case wire.AuthenticationFailed, wire.PermissionDenied:

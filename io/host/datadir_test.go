@@ -38,7 +38,10 @@ func TestOldDataDirectoriesOpen(t *testing.T) {
 		if number := filepath.Base(version); number >= "v5" {
 			readTables(t, connect(t, h))
 		}
-		if n := metric(t, h, "kimberlite_sql_snapshots_loaded_total"); (n == "1") != (version == newest) {
+		if filepath.Base(version) >= "v7" {
+			readCheckpoint(t, connect(t, h))
+		}
+		if n := metric(t, h, "kimberlite_sql_snapshots_loaded_total"); (n == "1") != (filepath.Base(version) >= "v6") {
 			t.Errorf("%s: %s snapshots of tables were taken up", version, n)
 		}
 		old := strings.HasSuffix(version, "v1") || strings.HasSuffix(version, "v2") // whose snapshots are not read any more
@@ -66,6 +69,19 @@ func readTables(t *testing.T, p *peer) {
 	}
 }
 
+// readCheckpoint checks the checkpoint of a data directory, and what the other stream had at its position.
+func readCheckpoint(t *testing.T, p *peer) {
+	p.upgrade(2)
+	b := p.call(&wire.GetCheckpoint{Of: 1, Ref: wire.CheckpointRef{Label: "half"}, Limit: 10}).(*wire.GetCheckpointReply)
+	if b.Note == "" || len(b.Streams) != 3 || b.Streams[1].Head != oldEvents/2 {
+		t.Errorf("the checkpoint is %+v", b)
+	}
+	r := p.call(&wire.ReadEvents{Stream: 2, MaxBytes: 1 << 20, AsOf: wire.Some(b.Info.Position)}).(*wire.ReadEventsReply)
+	if r.HeadOffset != oldEvents/2 || r.Events.Count != oldEvents/2 {
+		t.Errorf("the stream had %d events up to %d", r.Events.Count, r.HeadOffset)
+	}
+}
+
 const oldEvents = 40
 
 func oldEvent(i int) []byte { return fmt.Appendf(nil, "event %d", i) }
@@ -80,6 +96,7 @@ func makeDataDirectory(t *testing.T, dir string) {
 		c.Engine.MaxBatchBytes, c.Engine.MaxBatchEvents, c.Engine.MaxBatch = 4096, 100, 8192
 		c.Engine.SnapshotEvery = 64 << 10
 		c.Engine.TablesEvery = 1000
+		c.Keys = filepath.Join(t.TempDir(), "keys")
 	})
 	p := connect(t, h)
 	p.call(&wire.CreateStream{Name: "Orders", Class: wire.PHI, Placement: wire.Placement{Region: wire.Region{Kind: wire.RegionCustom, Custom: "eu"}}})
@@ -89,13 +106,16 @@ func makeDataDirectory(t *testing.T, dir string) {
 	p.call(&wire.CreateGroup{Stream: 1, Name: "Billing", Settings: wire.GroupSettings{MaxAttempts: wire.Some(uint32(2)), LookAhead: wire.Some(uint32(20))}})
 	sub := m.call(&wire.Subscribe{Stream: 1, Group: wire.Some("billing"), CreditEvents: 10, CreditBytes: 1 << 20}).(*wire.SubscribeReply).Subscription
 	for i := range oldEvents {
-		if i == 20 {
+		if i == oldEvents/2 {
 			m.settleSome(sub)
+			p.call(&wire.Checkpoint{Of: 1, Label: wire.Some("half")})
 		}
 		p.call(&wire.AppendEvents{Stream: wire.StreamID(1 + i%2), Events: [][]byte{oldEvent(i), oldEvent(-i)}, Timestamps: wire.Some([]wire.Time{wire.Time(i), 7})})
 	}
 	for _, text := range oldStatements {
 		p.call(&wire.Query{SQL: text})
+	}
+	for ask := (&wire.GetCheckpoint{Of: 1, Ref: wire.CheckpointRef{Label: "half"}}); p.call(ask).(*wire.GetCheckpointReply).Note == ""; {
 	}
 	for sealed := []string(nil); len(sealed) == 0 || metric(t, h, "kimberlite_sql_snapshots_total") == "0"; { // only where the directory is made anew
 		p.call(&wire.Ping{})
