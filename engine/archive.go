@@ -85,10 +85,22 @@ func (m *Machine) archiveCheckpoint(r *Request, b *wire.ArchiveCheckpoint, fx []
 	return m.reply(r, &wire.ArchiveCheckpointReply{Position: t.position}, m.state.lsn, fx)
 }
 
+// errNoRoom says that what was done cannot be told to the log.
+var errNoRoom = errors.New("there is no room in the log to say so")
+
 // archiveOn has a job send the next piece of what is to be sent.
 func (m *Machine) archiveOn(fx []Effect) []Effect {
 	k := &m.archiving
-	if k.running || m.state.unsent == 0 {
+	if k.running {
+		return fx
+	}
+	if t, to := m.nextPrune(); t != nil {
+		if k.of.to == to { // what it goes on from may be other blobs then
+			k.of, k.sending = archived{}, nil
+		}
+		return m.pruneArchive(t, to, fx)
+	}
+	if m.state.unsent == 0 {
 		return fx
 	}
 	t, c, a := m.nextArchive()
@@ -170,7 +182,7 @@ func (m *Machine) pieceSent(r sendResult, fx []Effect) []Effect {
 	}
 	body := appendString(r.id[:len(r.id):len(r.id)], r.to)
 	if e := m.noRoom(seg.RecordHeader+len(body), admin); e != nil {
-		r.err = errors.New(e.Message)
+		r.err = errNoRoom
 		k.failed(r, m.clock.mono)
 		return m.arrange(m.endBatch(fx))
 	}

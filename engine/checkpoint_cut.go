@@ -28,6 +28,7 @@ type cutStream struct {
 func (t *tenant) freeze() {
 	c := &cut{tenant: *t, streams: make([]cutStream, len(t.streams))}
 	c.tenant.checkpoints, c.tenant.leaves, c.tenant.archives = nil, nil, nil
+	c.tenant.pruned = nil
 	for i, x := range t.streams {
 		y := &c.streams[i]
 		y.of, y.changing = x, x.changing
@@ -92,6 +93,10 @@ func (t *tenant) encodeCheckpoints(p []byte) []byte {
 	for _, l := range t.leaves {
 		p = putNumbers(append(p, l.id[:]...), uint64(l.position))
 	}
+	p = putNumbers(p, uint64(t.removed), uint64(t.removedAt), uint64(len(t.pruned)))
+	for _, x := range t.pruned {
+		p = putNumbers(appendString(p, x.to), uint64(x.upto), uint64(x.at))
+	}
 	p = putNumbers(p, uint64(len(t.archives)))
 	for _, a := range t.archives {
 		p = appendBool(appendString(append(p, a.id[:]...), a.to), a.done)
@@ -116,6 +121,10 @@ func (s *state) decodeCheckpoints(d *decoder, t *tenant) {
 		copy(l.id[:], d.take(uint64(len(l.id))))
 		l.position = wire.Position(d.u64())
 		t.leaves = append(t.leaves, l)
+	}
+	t.removed, t.removedAt = seg.LSN(d.u64()), wire.Time(d.u64())
+	for range d.count(4 + 2*8) {
+		t.pruned = append(t.pruned, pruned{d.string(), seg.LSN(d.u64()), wire.Time(d.u64())})
 	}
 	for range d.count(16 + 4 + 1) {
 		var a archived

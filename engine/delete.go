@@ -82,7 +82,7 @@ func (m *Machine) purge(s *stream) bool {
 // removeStream takes a stream out of the state. Whoever still holds it sees that it is deleted.
 func (s *state) removeStream(x *stream, r *seg.Record) {
 	x.deleted = true
-	s.remove(r.LSN, r.Commit)
+	s.remove(x.tenant, r)
 	s.forgetKeys(x)
 	delete(s.streams, x.id)
 	delete(x.tenant.names, wire.Fold(x.name))

@@ -103,6 +103,9 @@ type Stats struct {
 	Checkpoints        uint64 // cut
 	Archived           uint64 // checkpoints that were sent to an archive, all of them
 	ArchivedBytes      uint64 // sent to archives
+	ArchivesPruned     uint64 // times that what is removed was taken out of an archive
+	EventsPruned       uint64
+	NotPruned          uint64 // times that it could not be
 	NotArchived        uint64 // times that a piece of one could not be sent
 	CheckpointsKept    uint64
 	CheckpointsNotKept uint64 // times that one could not be
@@ -415,6 +418,8 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.chunked(c.Job, r, fx)
 	case lookResult:
 		return m.endBatch(m.looked(c.Job, r, fx))
+	case pruneResult:
+		return m.archivePruned(r, fx)
 	case sendResult:
 		return m.pieceSent(r, fx)
 	case keepResult:

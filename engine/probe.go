@@ -135,6 +135,8 @@ const (
 	ProbeArchiveGrows       // what an earlier checkpoint has brought there is not sent again
 	ProbeArchiveLeaves      // leaves are sent in the place of events that are gone
 	ProbeArchived           // all of a checkpoint is in an archive
+	ProbeArchivePruned      // what is removed was taken out of an archive
+	ProbePruneFailed        // it could not be
 	ProbeReadAsOf           // a read looks for the head of its stream as of a position
 	ProbeTablesSaved        // a snapshot of tables was written
 	ProbeTablesNotSaved     // or could not be
@@ -280,6 +282,8 @@ var probeNames = [ProbeCount]string{
 	ProbeArchiveGrows:              "archive-grows",
 	ProbeArchiveLeaves:             "archive-leaves",
 	ProbeArchived:                  "archived",
+	ProbeArchivePruned:             "archive-pruned",
+	ProbePruneFailed:               "prune-failed",
 	ProbeReadAsOf:                  "read-as-of",
 	ProbeTablesSaved:               "tables-saved",
 	ProbeTablesNotSaved:            "tables-not-saved",

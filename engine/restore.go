@@ -8,10 +8,9 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// Restoring is a checkpoint that is to become a data directory of its own, which then serves its tenant as it was.
+// Restoring is a checkpoint that is to be in a data directory, which then serves its tenant as it was.
 type Restoring struct {
-	State []byte    // the checkpoint's cut
-	Now   wire.Time // the engine clock goes on from there, or from the checkpoint's time where that is later
+	State []byte // the checkpoint's cut
 	// Records calls visit with the records of the tenant's log that there are, stream by stream in ascending order of ids, and in
 	// each stream in the order of the log; those of acts are the audit stream's. A record may be used until visit returns.
 	Records func(visit func(*seg.Record) error) error
@@ -32,9 +31,9 @@ type Restored struct {
 	Gone     uint64 // events that the checkpoint had, and that are not there any more
 }
 
-// Restore makes a data directory out of a checkpoint, in an empty one. It is a job. The directory is one once all is written: before,
-// it has no manifest.
-func Restore(fs seg.Files, cfg Config, from *Restoring) (*Restored, error) {
+// Restore makes a data directory out of checkpoints, of a tenant each, in an empty one. The engine clock goes on from now, or from the
+// time of the last checkpoint where that is later. It is a job. The directory is one once all is written: before, it has no manifest.
+func Restore(fs seg.Files, cfg Config, now wire.Time, list ...*Restoring) ([]Restored, error) {
 	names, err := fs.List()
 	if err != nil {
 		return nil, fmt.Errorf("list data directory: %w", err)
@@ -42,22 +41,49 @@ func Restore(fs seg.Files, cfg Config, from *Restoring) (*Restored, error) {
 	if len(names) > 0 {
 		return nil, fmt.Errorf("%w: it has %s", ErrNotEmpty, names[0])
 	}
+	r := restore{fs: fs, cfg: &cfg, s: newState(), man: seg.Manifest{Store: cfg.Store, Geometry: cfg.Geometry, First: 1, Next: 1}}
+	r.s.limits = keyLimits{uint64(cfg.KeysPerStream), uint64(cfg.KeyAge), uint64(cfg.Keys)}
+	var all []Restored
+	for _, from := range list {
+		report, err := r.restore(from)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *report)
+	}
+	return all, r.finish(now)
+}
+
+// restore takes a checkpoint.
+func (r *restore) restore(from *Restoring) (*Restored, error) {
 	s, ok := thaw(from.State)
 	if !ok {
 		return nil, fmt.Errorf("the checkpoint's state: %w", seg.ErrDamaged)
 	}
-	s.limits = keyLimits{uint64(cfg.KeysPerStream), uint64(cfg.KeyAge), uint64(cfg.Keys)}
-	r := restore{fs: fs, cfg: &cfg, s: s, man: seg.Manifest{Store: cfg.Store, Geometry: cfg.Geometry, First: 1, Next: 1}, streams: map[wire.StreamID]*restoring{}}
+	t := s.order[0]
+	if r.s.tenants[t.id] != nil {
+		return nil, fmt.Errorf("%w: two checkpoints of tenant %d", errMisfit, t.id)
+	}
+	r.tenant, r.streams, r.report = t, map[wire.StreamID]*restoring{}, Restored{Tenant: t.id, Name: t.name, Position: t.position}
+	list := t.streams
+	t.streams = nil
+	r.s.addTenant(t)
+	for _, x := range list {
+		if r.s.streams[x.id] != nil {
+			return nil, fmt.Errorf("%w: two streams have id %d: the checkpoints are of several servers", errMisfit, x.id)
+		}
+		r.s.addStream(x)
+	}
 	if err := from.Records(r.take); err != nil {
 		return nil, err
 	}
-	if err := r.seal(); err != nil {
-		return nil, err
-	}
-	for _, x := range r.s.order[0].streams {
+	for _, x := range t.streams {
 		r.settle(x, from.Deleted)
+		if !x.system() {
+			r.report.Streams++
+		}
 	}
-	return r.finish(from.Now)
+	return &r.report, nil
 }
 
 // restore is the making of a data directory.
@@ -65,6 +91,7 @@ type restore struct {
 	fs      seg.Files
 	cfg     *Config
 	s       state // with the LSN of the last record taken
+	tenant  *tenant
 	man     seg.Manifest
 	streams map[wire.StreamID]*restoring
 	records [][]byte // of the next sealed file
@@ -84,7 +111,7 @@ type restoring struct {
 
 // take takes a record.
 func (r *restore) take(rec *seg.Record) error {
-	t := r.s.order[0]
+	t := r.tenant
 	of := rec.Stream
 	events := rec.Events()
 	if rec.Kind.Act() {
@@ -198,26 +225,24 @@ func (r *restore) settle(x *stream, deleted map[wire.StreamID]wire.Time) {
 }
 
 // finish writes the state and the first segment of the log, and then the manifest.
-func (r *restore) finish(now wire.Time) (*Restored, error) {
-	t := r.s.order[0]
-	for _, x := range t.streams {
-		if x.lsn = r.s.lsn; !x.system() {
-			r.s.lastStream = max(r.s.lastStream, x.id)
-			r.report.Streams++
+func (r *restore) finish(now wire.Time) error {
+	if err := r.seal(); err != nil {
+		return err
+	}
+	for _, t := range r.s.order {
+		now = max(now, t.commit)
+		for _, x := range t.streams {
+			x.lsn = r.s.lsn
 		}
 	}
 	c := r.s.capture()
-	c.next, c.clock = r.man.Geometry.First(r.man.First), max(now, t.commit)
+	c.next, c.clock = r.man.Geometry.First(r.man.First), now
 	if err := seg.WriteSnapshot(r.fs, r.man.Store, c.lsn, c.encode()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := seg.PrepareSegment(r.fs, r.man.Geometry, r.man.Store, r.man.First); err != nil {
-		return nil, err
+		return err
 	}
 	r.man.Snapshots = []seg.SnapshotMark{{LSN: c.lsn, Next: c.next}}
-	if err := seg.WriteManifest(r.fs, r.man); err != nil {
-		return nil, err
-	}
-	r.report.Tenant, r.report.Name, r.report.Position = t.id, t.name, t.position
-	return &r.report, nil
+	return seg.WriteManifest(r.fs, r.man)
 }

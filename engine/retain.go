@@ -293,7 +293,7 @@ func (s *state) applyTrim(r *seg.Record) error {
 		x.head = r.First
 	}
 	x.oldest, x.cut, x.firstTime, x.lsn = r.First, min(cut, x.bytes), first, r.LSN
-	s.remove(r.LSN, r.Commit)
+	s.remove(x.tenant, r)
 	for len(x.lost) > 0 && x.lost[0].to <= x.oldest {
 		x.lost = x.lost[1:]
 	}

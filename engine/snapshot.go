@@ -125,7 +125,8 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //	tenants: id | name | created | position | commit | health (1) | hash of the last audit event (32)
 //	         | names of tables | claims: offset, name | checked: offset, hash of outcomes (32)
 //	         | forgotten: next, up to, commit, idle
-//	         | files of leaves: id (16), position | archives: checkpoint (16), destination, done (1)
+//	         | files of leaves: id (16), position | last removal | when
+//	         | pruned: destination, upto, when | archives: checkpoint (16), destination, done (1)
 //	         | checkpoints: id (16) | label | position | commit | lsn | kept (1) | hash of its note (32) | length of its cut | cut
 //	streams: id | tenant | name | class (4) | placement | created | retention: set (1) days (4) | least days (4)
 //	         | deleted (1) | purge date | oldest | head | bytes | bytes cut | first time | last time | lsn | lost: from, to

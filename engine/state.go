@@ -52,6 +52,9 @@ type tenant struct {
 	checkpoints []*checkpoint
 	leaves      []leafFile // of those that were kept, ascending positions; made anew likewise
 	archives    []archived // in the order in which they were asked for; made anew likewise
+	pruned      []pruned   // of those, by destination; made anew likewise
+	removed     seg.LSN    // the last entry by which events of its are gone
+	removedAt   wire.Time
 }
 
 // health says what holes in the log mean for a tenant. A tenant that is not sound takes no writes.
@@ -123,12 +126,13 @@ func newState() state {
 	return state{tenants: map[wire.TenantID]*tenant{}, streams: map[wire.StreamID]*stream{}}
 }
 
-// remove notes that an entry takes events away, for ever.
-func (s *state) remove(lsn seg.LSN, at wire.Time) {
+// remove notes that an entry takes events of a tenant away, for ever.
+func (s *state) remove(t *tenant, r *seg.Record) {
 	if s.removed <= s.swept {
-		s.unsweptAt = at
+		s.unsweptAt = r.Commit
 	}
-	s.removed = lsn
+	s.removed = r.LSN
+	t.removed, t.removedAt = r.LSN, r.Commit
 }
 
 // errMisfit says that an entry does not follow from the state: the log is not what was written.
@@ -158,6 +162,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyKeepCheckpoint(r)
 	case r.Kind == seg.KindArchived:
 		err = s.applyArchived(r)
+	case r.Kind == seg.KindPruned:
+		err = s.applyPruned(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:

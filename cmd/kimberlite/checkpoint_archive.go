@@ -27,26 +27,30 @@ cannot be reached for a while, and behind a restart.`,
 	}
 	cmd.Flags().BoolVar(&wait, "wait", true, "wait until all is there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dest := args[1]
-		if !strings.Contains(dest, "://") {
-			path, err := filepath.Abs(dest)
-			if err != nil {
-				return usage(cmd, err)
-			}
-			dest = path
+		dest, err := destination(args[1])
+		if err != nil {
+			return usage(cmd, err)
 		}
 		return a.with(cmd.Context(), func(c *client.Client) error {
 			if err := c.ArchiveCheckpoint(cmd.Context(), args[0], dest); err != nil || !wait {
 				return err
 			}
-			return a.awaitArchive(cmd.Context(), c, args[0], dest)
+			return a.awaitArchive(cmd.Context(), c, args[0], dest, true)
 		})
 	}
 	return cmd
 }
 
-// awaitArchive waits until an archive has a checkpoint, and tells how far it is.
-func (a *app) awaitArchive(ctx context.Context, c *client.Client, name, dest string) error {
+// destination returns where an archive is, as the server is told it.
+func destination(where string) (string, error) {
+	if strings.Contains(where, "://") {
+		return where, nil
+	}
+	return filepath.Abs(where)
+}
+
+// awaitArchive waits until an archive has a checkpoint. It tells how far it is: all of it, or only what keeps it from going on.
+func (a *app) awaitArchive(ctx context.Context, c *client.Client, name, dest string, all bool) error {
 	const often = 200 * time.Millisecond
 	told := ""
 	for {
@@ -60,10 +64,12 @@ func (a *app) awaitArchive(ctx context.Context, c *client.Client, name, dest str
 				continue
 			}
 			if found = true; x.Done {
-				fmt.Fprintf(a.stderr, "%s is in %s\n", name, dest)
+				if all {
+					fmt.Fprintf(a.stderr, "%s is in %s\n", name, dest)
+				}
 				return nil
 			}
-			if now := progressOf(&x); now != told {
+			if now := progressOf(&x); now != told && (all || x.Trouble != "") {
 				told = now
 				fmt.Fprintln(a.stderr, now)
 			}

@@ -72,7 +72,7 @@ Start a server with "kimberlite dev", then try "kimberlite stream create orders"
 		newDev(a), newServe(a),
 		newTenant(a), newStream(a), newAppend(a), newImport(a), newRead(a), newTail(a),
 		newGroup(a), newConsume(a), newWhy(a),
-		newSQL(a), newBisect(a), newCheckpoint(a), newRestore(a),
+		newSQL(a), newBisect(a), newCheckpoint(a), newBackup(a), newRestore(a),
 		newRetention(a), newAudit(a), newClock(a),
 		newDoctor(a), newBenchCommand(), newVersion(a),
 	)

@@ -231,10 +231,10 @@ func TestDocumentedBodiesAreTheCode(t *testing.T) {
 		"create tenant", "create stream", "append", "delete stream", "undelete stream", "purge stream", "set retention", "set hold",
 		"release hold", "confirm clock", "refused access", "trim", "limits",
 		"sweep", "create group", "update group", "delete group", "unpark", "group moves",
-		"tables", "checkpoint", "drop checkpoint", "keep checkpoint",
+		"tables", "checkpoint", "drop checkpoint", "keep checkpoint", "archive", "archived", "pruned",
 	} {
 		p.says(t, fmt.Sprintf("%d %s", i+1, name))
-		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves", "tables", "keep checkpoint"}, name) {
+		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves", "tables", "keep checkpoint", "archived", "pruned"}, name) {
 			t.Errorf("an entry to %s is an act: %t", name, acts)
 		}
 	}

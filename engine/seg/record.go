@@ -38,6 +38,7 @@ const (
 	KindKeepCheckpoint Kind = 23 // a checkpoint has its file; outside the tenant's log
 	KindArchive        Kind = 24 // a checkpoint is to be sent to an archive
 	KindArchived       Kind = 25 // it is there; outside the tenant's log
+	KindPruned         Kind = 26 // what was removed before an entry has left an archive; outside the tenant's log
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.

@@ -17,15 +17,13 @@ func OpenArchive(ctx context.Context, where string) (seg.Objects, error) {
 	return object.Open(ctx, where, object.Options{ReadOnly: true})
 }
 
-// Restore makes a data directory of a checkpoint. It removes what it has made where it fails.
-func Restore(path string, state []byte, records func(func(*seg.Record) error) error, deleted map[wire.StreamID]wire.Time) (*engine.Restored, error) {
+// Restore makes a data directory of checkpoints, of a tenant each. It removes what it has made where it fails.
+func Restore(path string, list ...*engine.Restoring) ([]engine.Restored, error) {
 	dir, err := disk.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	r, err := engine.Restore(dir, DefaultConfig(path).Engine, &engine.Restoring{
-		State: state, Records: records, Deleted: deleted, Now: wire.Time(time.Now().UnixNano()),
-	})
+	r, err := engine.Restore(dir, DefaultConfig(path).Engine, wire.Time(time.Now().UnixNano()), list...)
 	if err != nil && !errors.Is(err, engine.ErrNotEmpty) {
 		if names, err := dir.List(); err == nil {
 			seg.Remove(dir, names) // best effort: without a manifest they are nothing

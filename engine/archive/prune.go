@@ -1,0 +1,219 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kimberlitedb/kimberlite-go/engine/proof"
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
+)
+
+// Prune takes events out of all checkpoints of a tenant that are in an archive: their records go, and their leaves stay. What is left of the
+// blobs that have them is stored anew, then the indexes name that, and then the old blobs are removed. The indexes say which these are
+// until then, so that a crash leaves none behind. It returns how many events it has taken out.
+//
+// The left function says what is left of a stream: its oldest event, and whether anything is.
+func (b *Box) Prune(prefix string, left func(wire.StreamID) (wire.Offset, bool)) (gone uint64, err error) {
+	places, err := b.Find(prefix)
+	if err != nil {
+		return 0, err
+	}
+	p := pruning{box: b, left: left, done: map[Section][]Section{}}
+	indexes := make([]*Index, len(places))
+	changed := false
+	for i, at := range places {
+		if indexes[i], err = b.Index(at); err != nil {
+			return p.gone, err
+		}
+		again, err := p.index(indexes[i])
+		if err != nil {
+			return p.gone, fmt.Errorf("%s: %w", at.Index(), err)
+		}
+		if again {
+			err = b.Write(at.Index(), indexes[i].Encode())
+		}
+		if err != nil {
+			return p.gone, err
+		}
+		changed = changed || len(indexes[i].Old) > 0
+	}
+	if !changed {
+		return p.gone, nil
+	}
+	if err := b.removeOld(indexes); err != nil {
+		return p.gone, err
+	}
+	for i, x := range indexes {
+		if len(x.Old) == 0 {
+			continue
+		}
+		x.Old = nil
+		if err := b.Write(places[i].Index(), x.Encode()); err != nil {
+			return p.gone, err
+		}
+	}
+	return p.gone, nil
+}
+
+// removeOld removes the blobs that indexes name as old, unless one of them still has a use for them.
+func (b *Box) removeOld(indexes []*Index) error {
+	used := map[proof.Digest]bool{}
+	for _, x := range indexes {
+		for i := range x.Sections {
+			used[x.Sections[i].Digest] = true
+		}
+	}
+	for _, x := range indexes {
+		for _, d := range x.Old {
+			if used[d] {
+				continue
+			}
+			if err := b.Remove(BlobName(d)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pruning is a Prune under way.
+type pruning struct {
+	box  *Box
+	left func(wire.StreamID) (wire.Offset, bool)
+	done map[Section][]Section // what became of sections; checkpoints share them
+	gone uint64
+}
+
+// low returns the oldest offset that is left of a section, its end where nothing is, and why the rest goes.
+func (p *pruning) low(s *Section) (wire.Offset, string) {
+	oldest, ok := p.left(s.Stream)
+	if !ok {
+		return s.Next, proof.Purge
+	}
+	return min(max(oldest, s.First), s.Next), proof.Retention
+}
+
+// index prunes an index. It reports whether that has changed it.
+func (p *pruning) index(x *Index) (changed bool, err error) {
+	hit := map[Blob]bool{} // blobs that have something which goes
+	for i := range x.Sections {
+		s := &x.Sections[i]
+		if low, _ := p.low(s); s.Gone == "" && low > s.First {
+			hit[s.Blob] = true
+		}
+	}
+	if len(hit) == 0 {
+		return false, nil
+	}
+	var list []Section
+	for i := range x.Sections {
+		s := x.Sections[i]
+		if !hit[s.Blob] {
+			list = append(list, s)
+			continue
+		}
+		if _, known := p.done[s]; !known {
+			if err := p.blob(x, s.Blob); err != nil {
+				return false, err
+			}
+		}
+		list = append(list, p.done[s]...)
+		if !slices.Contains(x.Old, s.Digest) {
+			x.Old = append(x.Old, s.Digest)
+		}
+	}
+	x.Sections = list
+	return true, nil
+}
+
+// blob stores what is left of a blob, and of its sections in an index.
+func (p *pruning) blob(x *Index, old Blob) error {
+	raw, err := p.box.Blob(old)
+	if err != nil {
+		return err
+	}
+	var left []byte
+	var of []Section
+	made := map[Section][]Section{}
+	for i := range x.Sections {
+		s := x.Sections[i]
+		if s.Blob != old {
+			continue
+		}
+		if s.Start+s.Length > len(raw) {
+			return fmt.Errorf("%s: %w", BlobName(old.Digest), ErrDigest)
+		}
+		pieces, err := p.section(&s, raw[s.Start:s.Start+s.Length], &left)
+		if err != nil {
+			return fmt.Errorf("%s: %w", BlobName(old.Digest), err)
+		}
+		made[s] = pieces
+		of = append(of, s)
+	}
+	blob, _, err := p.box.Keep(left)
+	if err != nil {
+		return err
+	}
+	for _, s := range of {
+		pieces := made[s]
+		for i := range pieces {
+			pieces[i].Blob = blob
+		}
+		p.done[s] = pieces
+	}
+	return nil
+}
+
+// section appends what is left of a section to the new blob, and returns the sections that it makes there.
+func (p *pruning) section(s *Section, raw []byte, left *[]byte) (list []Section, err error) {
+	put := func(first, next wire.Offset, p []byte, gone string) {
+		if len(p) > 0 {
+			list = append(list, Section{Stream: s.Stream, First: first, Next: next, Start: len(*left), Length: len(p), Gone: gone})
+			*left = append(*left, p...)
+		}
+	}
+	low, why := p.low(s)
+	if s.Gone != "" || low == s.First {
+		put(s.First, s.Next, raw, s.Gone)
+		return list, nil
+	}
+	var hasher proof.Leaves
+	var leaves []proof.Hash
+	var kept bytes.Buffer
+	for len(raw) > 0 {
+		var r seg.Record
+		n, err := seg.CheckRecord(raw, &r)
+		if err != nil {
+			return nil, err
+		}
+		end := r.First + wire.Offset(r.Count)
+		if r.First < low {
+			all, err := hasher.Of(nil, &r, s.Stream)
+			if err != nil {
+				return nil, err
+			}
+			leaves = append(leaves, all[:min(end, low)-r.First]...)
+		}
+		switch {
+		case r.First >= low:
+			kept.Write(raw[:n])
+		case end > low:
+			kept.Write(r.Without(int(low - r.First)))
+		}
+		raw = raw[n:]
+	}
+	if uint64(len(leaves)) != uint64(low-s.First) {
+		return nil, errors.New("the section does not have the events that the index says")
+	}
+	var gone bytes.Buffer
+	for i := range leaves {
+		gone.Write(leaves[i][:])
+	}
+	p.gone += uint64(len(leaves))
+	put(s.First, low, gone.Bytes(), why)
+	put(low, s.Next, kept.Bytes(), "")
+	return list, nil
+}
