@@ -9,19 +9,19 @@ import (
 )
 
 // Objects is all that the engine's cold work knows of where archives lie: a store of named objects, which are written
-// whole, read whole and never changed in place. A directory is one, and so is a bucket under a prefix. Others may use
+// and read whole and never changed in place. A directory is one, and so is a bucket under a prefix. Others may use
 // the same store at the same time.
 //
 // Names are those that ObjectName takes. A name must not be a folder of another: where there is a/b there is no a.
 // Every method checks its name, and may fail in any way: with an error that wraps ErrUnavailable where trying again
-// later may help, which is the caller's business, since a driver tries hardly twice; with one that wraps ErrCrashed
+// later may help, which is the caller's business, since drivers try once; with one that wraps ErrCrashed
 // where the process that held the value is gone, or is about to be; and otherwise for good, with a text that says what
 // to do. It is safe for concurrent use.
 type Objects interface {
-	// Put stores data under a name, whole or not at all, and replaces what was there. Data has at most MaxObject bytes,
-	// and is the caller's again when Put returns. Where Put returns nil the object is durable, and every later Get and
-	// List shows it. Where it fails, nobody knows whether it is there, not even later: only another Put or Remove
-	// settles that.
+	// Put stores data under a name and replaces what was there, at once. Data has at most MaxObject bytes, and is the
+	// caller's again when Put returns. Where Put returns nil the object is durable, and every later Get and List shows
+	// it. Where it fails, nobody knows whether it is there, not even later, nor, where there was nothing before, whether
+	// it is whole, since not every store is a good one: only another Put or Remove settles that.
 	Put(name string, data []byte) error
 	// Get returns an object in a buffer that is the caller's. It fails with ErrNotExist where there is none, and
 	// for one of more than MaxObject bytes. The bytes are not checked: a store may rot.
@@ -29,8 +29,7 @@ type Objects interface {
 	// Stat returns an object's size in bytes. It fails with ErrNotExist where there is none.
 	Stat(name string) (int64, error)
 	// List returns all names that begin with a prefix, in ascending byte order. It fails rather than return some of
-	// them, also where there are more than MaxListed; so whoever has many lists them part by part. What a Put
-	// has not brought to its end is never among them.
+	// them, also where there are more than MaxListed; so whoever has many lists them part by part.
 	List(prefix string) ([]string, error)
 	// Remove removes an object, in all versions that the store keeps of it, so that its bytes are nowhere. To remove
 	// what is not there is no error. It fails with ErrLocked while the store must not let the object go; what is under

@@ -63,7 +63,7 @@ func (w *World) boot() {
 		report *engine.Report
 		err    error
 	)
-	t := newTask(s.fs, w.rewrote, func(fs seg.Files) { m, report, err = engine.Open(fs, w.engineConfig()) })
+	t := newTask(s.fs, w.rewrote, func(fs seg.Files, _ *gate) { m, report, err = engine.Open(fs, w.engineConfig()) })
 	s.add(0, t)
 	s.advance(0, t, func() {
 		if err != nil {
@@ -220,7 +220,7 @@ func (s *server) Start(e *engine.StartJob) {
 	w := s.w
 	w.note("start", uint64(e.Job), 0, 0)
 	var result any
-	t := newTask(s.fs, w.saved, func(fs seg.Files) { result = e.Run.Run(fs) })
+	t := newTask(s.fs, w.saved, func(fs seg.Files, g *gate) { result = w.objects.lend(e.Run, g).Run(fs) })
 	s.add(e.Job, t)
 	s.strike(w.at.start)
 	w.after(w.diskLatency(), func() {
@@ -272,7 +272,7 @@ func (s *server) advance(id engine.JobID, t *task, done func()) {
 		s.settle()
 		return
 	}
-	w.after(w.diskLatency(), func() { s.advance(id, t, done) })
+	w.after(w.stopLatency(what), func() { s.advance(id, t, done) })
 }
 
 // Send implements loop.Driver.

@@ -6,19 +6,20 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 )
 
-// task runs straight-line work over files as a coroutine. It stops before every use of a file, so that other things can
+// task runs straight-line work over files as a coroutine. It stops before every use of a file, and of the store of objects, so that other things can
 // happen there: time, other tasks, or the end of the process.
 type task struct {
 	resume func() (string, bool)
 	stop   func()
 }
 
-// newTask makes a task that has not begun. Its work sees files through fs; wrote, if not nil, is told what it writes.
-func newTask(fs seg.Files, wrote func(name string, p []byte, off int64), work func(seg.Files)) *task {
+// newTask makes a task that has not begun. Its work sees files through fs, and whatever else through the gate; wrote, if
+// not nil, is told what it writes.
+func newTask(fs seg.Files, wrote func(name string, p []byte, off int64), work func(seg.Files, *gate)) *task {
 	t := &task{}
 	t.resume, t.stop = iter.Pull(func(yield func(string) bool) {
 		g := &gate{yield: yield, wrote: wrote}
-		work(gatedFiles{fs, g})
+		work(gatedFiles{fs, g}, g)
 	})
 	return t
 }

@@ -23,20 +23,21 @@ import (
 
 // World is one run.
 type World struct {
-	plan   *plan.Plan
-	source rng.Source
-	in     *fault.Injector
-	trace  *trace.Trace
-	suite  *check.Suite
-	model  *model.Model
-	net    *network.Net
-	disk   *storage
-	clock  clock
-	server *server // nil between two lives
-	agenda agenda
-	now    int64
-	phase  phase
-	limit  int64 // when the present phase must be over
+	plan    *plan.Plan
+	source  rng.Source
+	in      *fault.Injector
+	trace   *trace.Trace
+	suite   *check.Suite
+	model   *model.Model
+	net     *network.Net
+	disk    *storage
+	objects *objects
+	clock   clock
+	server  *server // nil between two lives
+	agenda  agenda
+	now     int64
+	phase   phase
+	limit   int64 // when the present phase must be over
 	// farewell is when every client appends once more, since by then the server must have got over the faults.
 	farewell int64
 
@@ -118,6 +119,7 @@ func New(p *plan.Plan) *World {
 	w.tables = check.NewTables(w.suite, client.ClerkTenant, w.keyWindow(), int64(w.engineConfig().RetentionDay))
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
+	w.objects = newObjects(w)
 	w.suite.Faulty = w.disk.faulty
 	w.clock.drift = int64(p.Config.DriftPPM)
 	w.history.init()
