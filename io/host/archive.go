@@ -33,7 +33,7 @@ func Restore(path string, list ...*engine.Restoring) ([]engine.Restored, error) 
 }
 
 // archive returns the archive that a job wants. One that cannot be opened fails at everything.
-func (h *Host) archive(where string) seg.Objects {
+func (h *Host) archive(where string) object.Store {
 	o, err := object.Open(h.ctx, where, object.Options{})
 	if err != nil {
 		return closedArchive{err}
@@ -49,3 +49,4 @@ func (c closedArchive) Get(string) ([]byte, error)    { return nil, c.err }
 func (c closedArchive) Stat(string) (int64, error)    { return 0, c.err }
 func (c closedArchive) List(string) ([]string, error) { return nil, c.err }
 func (c closedArchive) Remove(string) error           { return c.err }
+func (c closedArchive) Close() error                  { return nil }

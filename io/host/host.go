@@ -358,7 +358,9 @@ func (h *Host) runJob(j *engine.StartJob) {
 	h.wg.Go(func() {
 		run := j.Run
 		if a, ok := run.(engine.ArchiveJob); ok {
-			run = a.In(h.archive(a.Destination()))
+			archive := h.archive(a.Destination())
+			defer archive.Close() // an error changes nothing: what was put is there
+			run = a.In(archive)
 		}
 		h.post(event{kind: done, done: engine.JobDone{Job: j.Job, Result: run.Run(files{h.dir, h.quit})}})
 	})

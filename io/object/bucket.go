@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -26,9 +27,10 @@ const howToAuthenticate = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or w
 // bucket is a store in a bucket of an S3 server. It asks once; to ask again is its caller's business.
 type bucket struct {
 	target
-	ctx     context.Context // of the process that has it
-	client  minio.Core
-	timeout time.Duration // of a request
+	ctx       context.Context // of the process that has it
+	client    minio.Core
+	transport *http.Transport
+	timeout   time.Duration // of a request
 
 	versioned bool                // removed objects stay as older versions, or did once
 	lockable  bool                // objects can be locked
@@ -51,12 +53,17 @@ func openBucket(ctx context.Context, t target, timeout time.Duration) (*bucket, 
 	if err != nil {
 		return nil, fmt.Errorf("open the archive: endpoint %q: %w", t.endpoint, err)
 	}
-	context.AfterFunc(ctx, transport.CloseIdleConnections)
-	b := &bucket{target: t, ctx: ctx, client: *core, timeout: timeout}
+	b := &bucket{target: t, ctx: ctx, client: *core, transport: transport, timeout: timeout}
 	if err := b.look(); err != nil {
-		return nil, fmt.Errorf("open the archive: %w", err)
+		return nil, errors.Join(fmt.Errorf("open the archive: %w", err), b.Close())
 	}
 	return b, nil
+}
+
+// Close implements Store.
+func (b *bucket) Close() error {
+	b.transport.CloseIdleConnections()
+	return nil
 }
 
 // call makes one request, in its time. Where it is not over in time nobody knows what it has done.

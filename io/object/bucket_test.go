@@ -160,6 +160,7 @@ func TestTheEndOfTheProcessEndsRequests(t *testing.T) {
 		<-asked
 		cancel()
 	}()
+	defer store.Close()
 	if names, err := store.List(""); !errors.Is(err, seg.ErrCrashed) || names != nil {
 		t.Errorf("list: %q, %v", names, err)
 	}

@@ -46,12 +46,17 @@ func openDir(ctx context.Context, path string, readOnly bool) (*dir, error) {
 		return nil, fmt.Errorf("open the archive's directory: %w", explain(err))
 	}
 	d := &dir{ctx: ctx, root: root}
-	context.AfterFunc(ctx, func() { root.Close() }) // an error changes nothing: the process ends
 	if readOnly {
 		return d, nil
 	}
-	return d, d.clean()
+	if err := d.clean(); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return d, nil
 }
+
+// Close implements Store.
+func (d *dir) Close() error { return d.root.Close() }
 
 // makeAll makes a directory and those above it. Their names are durable before anything is put into them.
 func makeAll(path string) error {
@@ -332,8 +337,6 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, seg.ErrCrashed), err == nil:
 		return err
-	case errors.Is(err, os.ErrClosed): // just now
-		return fmt.Errorf("%w (%w)", seg.ErrCrashed, err)
 	case missing(err):
 		return fmt.Errorf("%w (%w)", seg.ErrNotExist, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

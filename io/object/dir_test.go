@@ -21,12 +21,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, where string, o object.Options) seg.Objects {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	store, err := object.Open(ctx, where, o)
+	store, err := object.Open(context.Background(), where, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return store
 }
 
@@ -237,6 +240,9 @@ func TestTheEndOfTheProcessEndsAStore(t *testing.T) {
 	}
 	cancel()
 	ended(t, store)
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // ended checks that a store is one of a process that is about to end.

@@ -1,6 +1,7 @@
 // Package object is the real driver of seg.Objects: a directory, or a bucket of an S3 server under a prefix.
 //
 //	store, err := object.Open(ctx, "s3://archives/kimberlite?region=eu-central-1", object.Options{})
+//	defer store.Close()
 //	err = store.Put("blobs/0a/0a1b2c", data)
 package object
 
@@ -26,12 +27,19 @@ type Options struct {
 	Timeout time.Duration
 }
 
+// Store is a store that its user closes.
+type Store interface {
+	seg.Objects
+	// Close gives up what the store holds of the system. No other method is called from then on.
+	Close() error
+}
+
 // Open returns the store that a URL names: a path, file:///path, or s3://bucket/prefix with its parameters, which
 // docs/guides/archives-on-s3.md describes. It asks a server what the bucket is like, and so fails where it is not
 // there; with seg.ErrUnavailable where only the server is not. When ctx ends, the store's calls end with seg.ErrCrashed.
 //
 // No error names credentials.
-func Open(ctx context.Context, where string, o Options) (seg.Objects, error) {
+func Open(ctx context.Context, where string, o Options) (Store, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
@@ -45,7 +53,7 @@ func Open(ctx context.Context, where string, o Options) (seg.Objects, error) {
 	return store, nil
 }
 
-func open(ctx context.Context, where string, o Options) (seg.Objects, error) {
+func open(ctx context.Context, where string, o Options) (Store, error) {
 	if !strings.Contains(where, "://") {
 		return openDir(ctx, where, o.ReadOnly)
 	}
@@ -73,7 +81,7 @@ func open(ctx context.Context, where string, o Options) (seg.Objects, error) {
 }
 
 // reader is a store that nothing is put into.
-type reader struct{ seg.Objects }
+type reader struct{ Store }
 
 var errReadOnly = errors.New("the archive is open for reading only")
 
