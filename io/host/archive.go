@@ -12,8 +12,8 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// OpenArchive opens an archive for reading: a directory, or s3://bucket/prefix.
-func OpenArchive(ctx context.Context, where string) (seg.Objects, error) {
+// OpenArchive opens an archive for reading: a directory, or s3://bucket/prefix. The caller closes it.
+func OpenArchive(ctx context.Context, where string) (object.Store, error) {
 	return object.Open(ctx, where, object.Options{ReadOnly: true})
 }
 
