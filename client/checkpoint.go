@@ -98,7 +98,7 @@ func (c *Client) CheckpointInfo(ctx context.Context, name string) (CheckpointDet
 // ArchiveCheckpoint has the server send a checkpoint, which is named by its label or by its id, to an archive: a directory or a bucket
 // that the server's settings allow, else it is ErrPermissionDenied. It returns at once; CheckpointInfo tells how far that is. The server goes on
 // behind a restart.
-func (c *Client) ArchiveCheckpoint(ctx context.Context, name, destination string) error {
+func (c *Client) ArchiveCheckpoint(ctx context.Context, name, destination string, options ...ArchiveOption) error {
 	r, err := c.lookUp(ctx, name, 0, 0)
 	if err != nil {
 		return err
@@ -106,8 +106,21 @@ func (c *Client) ArchiveCheckpoint(ctx context.Context, name, destination string
 	if len(destination) > wire.MaxDestination || !utf8.ValidString(destination) {
 		return invalid("destination: must be UTF-8, of at most %d bytes", wire.MaxDestination)
 	}
-	_, err = c.do(ctx, &wire.ArchiveCheckpoint{Of: c.cfg.tenant, Ref: wire.CheckpointRef{ID: r.Info.ID}, Destination: destination})
+	ask := &wire.ArchiveCheckpoint{Of: c.cfg.tenant, Ref: wire.CheckpointRef{ID: r.Info.ID}, Destination: destination}
+	for _, o := range options {
+		o(ask)
+	}
+	_, err = c.do(ctx, ask)
 	return err
+}
+
+// ArchiveOption is a setting of ArchiveCheckpoint.
+type ArchiveOption func(*wire.ArchiveCheckpoint)
+
+// LockUntil has a bucket with object lock let nobody remove what is sent before t. It is ErrInvalidRequest where something of the
+// checkpoint is to be gone before.
+func LockUntil(t time.Time) ArchiveOption {
+	return func(r *wire.ArchiveCheckpoint) { r.LockUntil = wire.Some(clamped(t)) }
 }
 
 // CheckpointStreams lists the streams of a checkpoint in the order of their ids, page by page. An error ends the list.

@@ -17,6 +17,7 @@ import (
 type archived struct {
 	id   wire.CheckpointID
 	to   string
+	lock wire.Time // until then the archive lets nobody remove what was sent; 0 for no lock
 	done bool
 }
 
@@ -68,7 +69,11 @@ func (m *Machine) archiveCheckpoint(r *Request, b *wire.ArchiveCheckpoint, fx []
 	case len(t.archives) >= maxArchives:
 		return m.refuse(r, wire.QuotaExceeded, t.lsn, fx, "the tenant has sent %d checkpoints to archives, and no more are allowed", len(t.archives))
 	}
-	a := archived{c.id, b.Destination, false}
+	a := archived{c.id, b.Destination, b.LockUntil.Or(0), false}
+	if e := m.unlockable(t, c, a.lock); e != nil {
+		m.cfg.hit(ProbeLockRefused)
+		return m.reply(r, e, t.lsn, fx)
+	}
 	if slices.Contains(t.archives, a) { // it is under way
 		return m.reply(r, &wire.ArchiveCheckpointReply{Position: t.position}, t.lsn, fx)
 	}
@@ -76,13 +81,49 @@ func (m *Machine) archiveCheckpoint(r *Request, b *wire.ArchiveCheckpoint, fx []
 		ID    string `json:"checkpoint"`
 		Label string `json:"label,omitempty"`
 		To    string `json:"destination"`
-	}{c.id.String(), c.label, a.to}
-	fields := appendString(c.id[:len(c.id):len(c.id)], a.to)
+		Lock  string `json:"lock_until,omitempty"`
+	}{c.id.String(), c.label, a.to, lockText(a.lock)}
+	fields := putNumbers(appendString(c.id[:len(c.id):len(c.id)], a.to), uint64(a.lock))
 	if e := m.carryOut(&act{kind: seg.KindArchive, verb: "checkpoint.archive", from: r.From, tenant: t.id, detail: detail, fields: fields}); e != nil {
 		return m.reply(r, e, m.state.lsn, fx)
 	}
 	m.cfg.hit(ProbeArchiveAsked)
 	return m.reply(r, &wire.ArchiveCheckpointReply{Position: t.position}, m.state.lsn, fx)
+}
+
+func lockText(t wire.Time) string {
+	if t == 0 {
+		return ""
+	}
+	return timeText(t)
+}
+
+// unlockable says why what a checkpoint has must not be locked until an instant: something of it is to be gone by then.
+func (m *Machine) unlockable(t *tenant, c *checkpoint, until wire.Time) *wire.Error {
+	if until == 0 {
+		return nil
+	}
+	if until <= m.clock.now {
+		return wire.Errorf(wire.InvalidRequest, "the lock would end %s, which is past", timeText(until))
+	}
+	for _, s := range t.streams {
+		if s.created > c.commit {
+			continue
+		}
+		due, what := never, ""
+		if s.deleted {
+			due, what = s.purge, "is deleted, and is to be purged"
+		}
+		if s.retention.Set && s.oldest < s.head {
+			if d := m.daysFrom(s.firstTime, s.retention.Value); d < due {
+				due, what = d, "has a retention, by which its oldest event is to go"
+			}
+		}
+		if due < until {
+			return wire.Errorf(wire.InvalidRequest, "the lock would end %s, and stream %q %s %s; end it before", timeText(until), s.name, what, purgeText(due))
+		}
+	}
+	return nil
 }
 
 // errNoRoom says that what was done cannot be told to the log.
@@ -112,7 +153,7 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 	} else {
 		m.cfg.hit(ProbeArchiveGoesOn)
 	}
-	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, scope: m.scopeOfTenant(t), state: k.sending}
+	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, scope: m.scopeOfTenant(t), state: k.sending}
 	for _, s := range t.streams {
 		j.scope.list = append(j.scope.list, m.viewOf(s, cutOff{}))
 	}
@@ -177,10 +218,10 @@ func (m *Machine) pieceSent(r sendResult, fx []Effect) []Effect {
 	}
 	k.troubles = slices.DeleteFunc(k.troubles, func(y archiveTrouble) bool { return y.id == r.id && y.to == r.to })
 	t := m.state.tenants[r.tenant]
-	if !r.done || t == nil || !slices.Contains(t.archives, archived{r.id, r.to, false}) {
+	if !r.done || t == nil || !slices.Contains(t.archives, r.archived()) {
 		return m.arrange(m.endBatch(m.archiveOn(fx)))
 	}
-	body := appendString(r.id[:len(r.id):len(r.id)], r.to)
+	body := putNumbers(appendString(r.id[:len(r.id):len(r.id)], r.to), uint64(r.lock))
 	if e := m.noRoom(seg.RecordHeader+len(body), admin); e != nil {
 		r.err = errNoRoom
 		k.failed(r, m.clock.mono)
@@ -189,6 +230,7 @@ func (m *Machine) pieceSent(r sendResult, fx []Effect) []Effect {
 	m.decide(&seg.Record{Kind: seg.KindArchived, Tenant: t.id}, body)
 	m.cfg.hit(ProbeArchived)
 	m.stats.Archived++
+	m.stats.LastArchived = m.clock.now
 	k.of, k.sending = archived{}, nil
 	return m.arrange(m.endBatch(m.archiveOn(fx)))
 }
@@ -225,7 +267,7 @@ func (m *Machine) describeArchives(t *tenant, c *checkpoint) (list []wire.Archiv
 func (s *state) applyArchive(t *tenant, d *decoder) error {
 	a := archived{}
 	copy(a.id[:], d.take(uint64(len(a.id))))
-	a.to = d.string()
+	a.to, a.lock = d.string(), wire.Time(d.u64())
 	if d.bad || t.place(a.id) < 0 && !s.holed {
 		return fmt.Errorf("%w: archive of tenant %d", errMisfit, t.id)
 	}
@@ -233,13 +275,15 @@ func (s *state) applyArchive(t *tenant, d *decoder) error {
 		return nil
 	}
 	list := slices.Clone(t.archives)
-	if i := slices.IndexFunc(list, func(x archived) bool { return x.id == a.id && x.to == a.to }); i < 0 {
-		list = append(list, a)
-		s.unsent++
-	} else if list[i].done {
-		list[i].done = false // it is looked at again
-		s.unsent++
+	i := slices.IndexFunc(list, func(x archived) bool { return x.id == a.id && x.to == a.to })
+	if i >= 0 && !list[i].done {
+		s.unsent--
 	}
+	if i >= 0 { // it is looked at again
+		list = slices.Delete(list, i, i+1)
+	}
+	list = append(list, a)
+	s.unsent++
 	t.archives = list
 	return nil
 }
@@ -248,7 +292,7 @@ func (s *state) applyArchived(r *seg.Record) error {
 	d := decoder{p: r.Body}
 	a := archived{}
 	copy(a.id[:], d.take(uint64(len(a.id))))
-	a.to = d.string()
+	a.to, a.lock = d.string(), wire.Time(d.u64())
 	t := s.tenants[r.Tenant]
 	if d.bad || t == nil && !s.holed {
 		return fmt.Errorf("%w: archive of tenant %d", errMisfit, r.Tenant)

@@ -43,7 +43,8 @@ type sendJob struct {
 	tenant  wire.TenantID
 	of      *checkpoint
 	to      string
-	scope   *scope // its list is all streams of the tenant, by id
+	lock    wire.Time // 0 for none
+	scope   *scope    // its list is all streams of the tenant, by id
 	leaves  []leafFile
 	state   *sending
 	objects seg.Objects
@@ -53,11 +54,15 @@ type sendResult struct {
 	tenant wire.TenantID
 	id     wire.CheckpointID
 	to     string
+	lock   wire.Time
 	state  *sending
 	done   bool
 	met    []Probe
 	err    error
 }
+
+// archived returns what is asked for.
+func (r *sendResult) archived() archived { return archived{r.id, r.to, r.lock, false} }
 
 // Destination implements ArchiveJob.
 func (j sendJob) Destination() string { return j.to }
@@ -72,8 +77,8 @@ func (j sendJob) In(objects seg.Objects) Job {
 func (j sendJob) Run(fs seg.Files) any {
 	j.scope.use(fs)
 	defer j.scope.rest()
-	r := sendResult{tenant: j.tenant, id: j.of.id, to: j.to, state: j.state}
-	s := sender{sendJob: j, sending: j.state.clone(), fs: fs, box: archive.Box{Objects: j.objects}}
+	r := sendResult{tenant: j.tenant, id: j.of.id, to: j.to, lock: j.lock, state: j.state}
+	s := sender{sendJob: j, sending: j.state.clone(), fs: fs, box: archive.Box{Objects: j.objects, Lock: j.lock}}
 	defer s.rest()
 	done, err := s.send()
 	if r.err = err; err == nil {
@@ -145,7 +150,7 @@ func (s *sender) begin() error {
 	s.there, s.begun = map[wire.StreamID][]archive.Section{}, true
 	s.index.Checkpoint = s.of.id
 	for _, p := range slices.Backward(places) {
-		if p.Position > s.of.position || p.ID == s.of.id {
+		if p.Position > s.of.position || p.ID == s.of.id || s.lock != 0 { // what is there may be locked for a shorter time
 			continue
 		}
 		x, err := s.box.Index(p)
@@ -341,7 +346,7 @@ func (s *sender) finish() (err error) {
 		return err
 	}
 	s.sent += uint64(len(index) + len(s.file.Note))
-	return s.box.Write(s.place().Note(), s.file.Note)
+	return s.box.Seal(s.place().Note(), s.file.Note)
 }
 
 // allowed reports whether the server's settings let it send to a destination.

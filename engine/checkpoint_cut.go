@@ -99,7 +99,7 @@ func (t *tenant) encodeCheckpoints(p []byte) []byte {
 	}
 	p = putNumbers(p, uint64(len(t.archives)))
 	for _, a := range t.archives {
-		p = appendBool(appendString(append(p, a.id[:]...), a.to), a.done)
+		p = appendBool(putNumbers(appendString(append(p, a.id[:]...), a.to), uint64(a.lock)), a.done)
 	}
 	p = putNumbers(p, uint64(len(t.checkpoints)))
 	for _, c := range t.checkpoints {
@@ -126,10 +126,10 @@ func (s *state) decodeCheckpoints(d *decoder, t *tenant) {
 	for range d.count(4 + 2*8) {
 		t.pruned = append(t.pruned, pruned{d.string(), seg.LSN(d.u64()), wire.Time(d.u64())})
 	}
-	for range d.count(16 + 4 + 1) {
+	for range d.count(16 + 4 + 8 + 1) {
 		var a archived
 		copy(a.id[:], d.take(uint64(len(a.id))))
-		if a.to, a.done = d.string(), d.bool(); !a.done {
+		if a.to, a.lock, a.done = d.string(), wire.Time(d.u64()), d.bool(); !a.done {
 			s.unsent++
 		}
 		t.archives = append(t.archives, a)

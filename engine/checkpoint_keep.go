@@ -109,6 +109,7 @@ type keepResult struct {
 	of     *checkpoint
 	grown  wire.CheckpointID // whose trees have grown; zeros for none
 	digest [sha256.Size]byte
+	bytes  uint64 // of event data
 	met    []Probe
 	err    error
 }
@@ -139,6 +140,7 @@ func (j keepJob) Run(fs seg.Files) any {
 			}
 			r.met = append(r.met, g.met...)
 			man.Streams = append(man.Streams, g.line)
+			r.bytes += g.line.Bytes
 			file.Trees = g.tree.AppendTo(binary.LittleEndian.AppendUint64(file.Trees, uint64(x.id)))
 		}
 		return nil
@@ -352,6 +354,8 @@ func (m *Machine) checkpointKept(r keepResult, fx []Effect) []Effect {
 	m.decide(&seg.Record{Kind: seg.KindKeepCheckpoint, Tenant: t.id}, body)
 	m.cfg.hit(ProbeCheckpointKept)
 	m.stats.CheckpointsKept++
+	m.stats.KeepTime += wire.Span(m.clock.now - r.of.commit)
+	m.stats.LastKept, m.stats.LastCheckpointBytes = m.clock.now, r.bytes
 	delete(m.keeping.trouble, r.of.id)
 	return m.arrange(m.endBatch(m.keepOn(fx)))
 }

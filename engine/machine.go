@@ -62,60 +62,64 @@ type Machine struct {
 
 // Stats counts what the machine did since it was opened, and shows what it holds now.
 type Stats struct {
-	Appends            uint64 // accepted
-	Events             uint64 // in accepted appends
-	EventBytes         uint64 // their data
-	OffsetMismatches   uint64
-	Batches            uint64 // written
-	BatchBytes         uint64 // written, padding included
-	Marks              uint64 // commit marks among them
-	DiskReads          uint64 // reads that needed a job
-	Snapshots          uint64
-	Refused            uint64 // for want of space
-	Duplicates         uint64 // appends answered from a stream's idempotency keys
-	Trims              uint64 // moves of a stream's oldest offset
-	Purges             uint64 // of deleted streams
-	EventsRemoved      uint64 // by both
-	BytesRemoved       uint64 // of event data, by both
-	RefusedAccesses    uint64 // told in audit streams
-	Sealed             uint64 // log segments sealed
-	Merges             uint64 // of sealed files
-	SealedBytes        uint64 // written into sealed files
-	Rewritten          uint64 // of those, when they were merged
-	Sweeps             uint64 // that have ended
-	Pushes             uint64 // of events, to subscriptions
-	PushedEvents       uint64
-	PushedBytes        uint64 // of encoded events
-	CreditStalls       uint64 // times that a subscription fell behind for want of credit
-	Gaps               uint64 // told to subscriptions
-	Deliveries         uint64 // to members of consumer groups
-	Redeliveries       uint64 // of them, those that were not an event's first
-	Acks               uint64 // of deliveries
-	GroupParked        uint64 // events
-	SQLWrites          uint64 // statements that became entries
-	Queries            uint64 // statements that read
-	Scanned            uint64 // events of streams that they have looked at
-	SQLBatches         uint64 // batches of both
-	Chunks             uint64 // of streamed ones
-	ChunkBytes         uint64 // of rows in them
-	Cancelled          uint64 // queries, by their client
-	TimedOut           uint64 // queries, by their limit of time
-	Checkpoints        uint64 // cut
-	Archived           uint64 // checkpoints that were sent to an archive, all of them
-	ArchivedBytes      uint64 // sent to archives
-	ArchivesPruned     uint64 // times that what is removed was taken out of an archive
-	EventsPruned       uint64
-	NotPruned          uint64 // times that it could not be
-	NotArchived        uint64 // times that a piece of one could not be sent
-	CheckpointsKept    uint64
-	CheckpointsNotKept uint64 // times that one could not be
-	TablesSaved        uint64 // snapshots of tables written
-	TablesSavedBytes   uint64
-	TablesNotSaved     uint64    // snapshots of tables that could not be written
-	TablesLoaded       uint64    // snapshots of tables taken up
-	TablesUnusable     uint64    // snapshots of tables that were passed over
-	TablesRebuilt      uint64    // times that none was whole
-	TablesLoadTime     wire.Span // until tables were as the log says, since they were first needed
+	Appends             uint64 // accepted
+	Events              uint64 // in accepted appends
+	EventBytes          uint64 // their data
+	OffsetMismatches    uint64
+	Batches             uint64 // written
+	BatchBytes          uint64 // written, padding included
+	Marks               uint64 // commit marks among them
+	DiskReads           uint64 // reads that needed a job
+	Snapshots           uint64
+	Refused             uint64 // for want of space
+	Duplicates          uint64 // appends answered from a stream's idempotency keys
+	Trims               uint64 // moves of a stream's oldest offset
+	Purges              uint64 // of deleted streams
+	EventsRemoved       uint64 // by both
+	BytesRemoved        uint64 // of event data, by both
+	RefusedAccesses     uint64 // told in audit streams
+	Sealed              uint64 // log segments sealed
+	Merges              uint64 // of sealed files
+	SealedBytes         uint64 // written into sealed files
+	Rewritten           uint64 // of those, when they were merged
+	Sweeps              uint64 // that have ended
+	Pushes              uint64 // of events, to subscriptions
+	PushedEvents        uint64
+	PushedBytes         uint64 // of encoded events
+	CreditStalls        uint64 // times that a subscription fell behind for want of credit
+	Gaps                uint64 // told to subscriptions
+	Deliveries          uint64 // to members of consumer groups
+	Redeliveries        uint64 // of them, those that were not an event's first
+	Acks                uint64 // of deliveries
+	GroupParked         uint64 // events
+	SQLWrites           uint64 // statements that became entries
+	Queries             uint64 // statements that read
+	Scanned             uint64 // events of streams that they have looked at
+	SQLBatches          uint64 // batches of both
+	Chunks              uint64 // of streamed ones
+	ChunkBytes          uint64 // of rows in them
+	Cancelled           uint64 // queries, by their client
+	TimedOut            uint64 // queries, by their limit of time
+	Checkpoints         uint64 // cut
+	Archived            uint64 // checkpoints that were sent to an archive, all of them
+	ArchivedBytes       uint64 // sent to archives
+	ArchivesPruned      uint64 // times that what is removed was taken out of an archive
+	EventsPruned        uint64
+	NotPruned           uint64 // times that it could not be
+	NotArchived         uint64 // times that a piece of one could not be sent
+	CheckpointsKept     uint64
+	CheckpointsNotKept  uint64    // times that one could not be
+	KeepTime            wire.Span // from the cut until a checkpoint was kept, of all of them
+	LastKept            wire.Time // when that was for the last time
+	LastCheckpointBytes uint64    // event data in the last one
+	LastArchived        wire.Time // when all of a checkpoint was in an archive for the last time
+	TablesSaved         uint64    // snapshots of tables written
+	TablesSavedBytes    uint64
+	TablesNotSaved      uint64    // snapshots of tables that could not be written
+	TablesLoaded        uint64    // snapshots of tables taken up
+	TablesUnusable      uint64    // snapshots of tables that were passed over
+	TablesRebuilt       uint64    // times that none was whole
+	TablesLoadTime      wire.Span // until tables were as the log says, since they were first needed
 
 	Tenants    int
 	Streams    int
@@ -138,6 +142,10 @@ type Stats struct {
 	Unapplied uint64 // statements that are decided and not carried out, of tenants whose SQL is in use
 	Tables    int    // tenants whose SQL is in use
 	Broken    int    // of them, those whose SQL has ended
+
+	Unkept   int       // checkpoints that wait until they are kept
+	Unsent   int       // archives that do not have all of a checkpoint that was asked for
+	Unpruned wire.Span // how long something that was removed has been in an archive; 0 where nothing is
 
 	SealedFiles int
 	SealedSize  int64     // of them, in bytes
@@ -335,6 +343,7 @@ func (m *Machine) Stats() Stats {
 		}
 	}
 	m.tableStats(&s)
+	s.Unkept, s.Unsent, s.Unpruned = m.state.cuts, m.state.unsent, m.unpruned()
 	return s
 }
 

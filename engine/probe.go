@@ -130,6 +130,7 @@ const (
 	ProbeCheckpointAgain    // one that was cut in an earlier life is kept
 	ProbeArchiveAsked       // a checkpoint is to be sent to an archive
 	ProbeArchiveRefused     // to one that the settings do not allow
+	ProbeLockRefused        // what it has is to be gone before a lock would end
 	ProbeArchiveFailed      // a piece of one could not be sent
 	ProbeArchiveGoesOn      // one takes more than one job
 	ProbeArchiveGrows       // what an earlier checkpoint has brought there is not sent again
@@ -277,6 +278,7 @@ var probeNames = [ProbeCount]string{
 	ProbeCheckpointAgain:           "checkpoint-again",
 	ProbeArchiveAsked:              "archive-asked",
 	ProbeArchiveRefused:            "archive-refused",
+	ProbeLockRefused:               "lock-refused",
 	ProbeArchiveFailed:             "archive-failed",
 	ProbeArchiveGoesOn:             "archive-goes-on",
 	ProbeArchiveGrows:              "archive-grows",

@@ -71,7 +71,8 @@ type DeleteCheckpoint struct {
 type ArchiveCheckpoint struct {
 	Of          TenantID // the request's
 	Ref         CheckpointRef
-	Destination string // at most MaxDestination bytes; one that the server's settings allow
+	Destination string       // at most MaxDestination bytes; one that the server's settings allow
+	LockUntil   Option[Time] // tail field; until then the archive lets nobody remove what was sent
 }
 
 // MaxDestination bounds where an archive is, in bytes.

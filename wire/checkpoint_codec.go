@@ -13,7 +13,11 @@ func (d *decoder) checkpointRequest(op Op) RequestBody {
 	case OpGetCheckpoint:
 		return &GetCheckpoint{Of: of, Ref: d.checkpointRef(), After: StreamID(d.u64()), Limit: d.u32()}
 	case OpArchiveCheckpoint:
-		return &ArchiveCheckpoint{Of: of, Ref: d.checkpointRef(), Destination: d.str()}
+		m := &ArchiveCheckpoint{Of: of, Ref: d.checkpointRef(), Destination: d.str()}
+		if d.more() {
+			m.LockUntil = optNumber[Time](d)
+		}
+		return m
 	}
 	return &DeleteCheckpoint{Of: of, Ref: d.checkpointRef()}
 }
@@ -30,7 +34,11 @@ func appendCheckpointRequest(dst []byte, body RequestBody) ([]byte, bool) {
 	case *DeleteCheckpoint:
 		return appendCheckpointRef(appendNumber(dst, m.Of), &m.Ref), true
 	case *ArchiveCheckpoint:
-		return appendBytes(appendCheckpointRef(appendNumber(dst, m.Of), &m.Ref), m.Destination), true
+		dst = appendBytes(appendCheckpointRef(appendNumber(dst, m.Of), &m.Ref), m.Destination)
+		if m.LockUntil.Set {
+			dst = appendOptNumber(dst, m.LockUntil)
+		}
+		return dst, true
 	}
 	return dst, false
 }

@@ -72,7 +72,7 @@ func TestPayloadsEndOnlyAroundTailFields(t *testing.T) {
 		{0, request(1, &ListCheckpoints{})},
 		{0, request(1, &GetCheckpoint{Ref: CheckpointRef{Label: "a"}, Limit: 1})},
 		{0, request(1, &DeleteCheckpoint{Ref: CheckpointRef{Label: "a"}})},
-		{0, request(1, &ArchiveCheckpoint{Ref: CheckpointRef{Label: "a"}, Destination: "a"})},
+		{1, request(1, &ArchiveCheckpoint{Ref: CheckpointRef{Label: "a"}, Destination: "a", LockUntil: Some(Time(1))})},
 		{0, request(1, &Clock{})},
 		{0, request(1, &ConfirmClock{Wall: 1})},
 		{2, response(1, &Error{Code: Timeout, Message: "a", CurrentOffset: Some(Offset(1)), Retryable: true})},

@@ -107,6 +107,8 @@ var vectorsExtended = []struct {
 		request(25, &DeleteCheckpoint{Of: 42, Ref: CheckpointRef{ID: CheckpointID(testKey)}})},
 	{`REQ ArchiveCheckpoint id26 t42 of 42 id 0 label "Q4-2025-audit" to "s3://audits/kimberlite"`,
 		request(26, &ArchiveCheckpoint{Of: 42, Ref: CheckpointRef{Label: "Q4-2025-audit"}, Destination: "s3://audits/kimberlite"})},
+	{`REQ ArchiveCheckpoint id26 t42 of 42 id 0 label "a" to "/a" lock until Some(1700000000000000000)`,
+		request(26, &ArchiveCheckpoint{Of: 42, Ref: CheckpointRef{Label: "a"}, Destination: "/a", LockUntil: Some(Time(1700000000000000000))})},
 
 	{`RSP Error id3 OffsetMismatch "x" current Some(9) retryable false`,
 		response(3, &Error{Code: OffsetMismatch, Message: "x", CurrentOffset: Some(Offset(9))})},

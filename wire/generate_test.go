@@ -185,7 +185,7 @@ func drawRequest(f Features) choice[*Request] {
 		},
 		func(t *rapid.T) RequestBody { return &DeleteCheckpoint{drawNumber[TenantID](t), drawRef(t)} },
 		func(t *rapid.T) RequestBody {
-			return &ArchiveCheckpoint{drawNumber[TenantID](t), drawRef(t), drawString(t)}
+			return &ArchiveCheckpoint{drawNumber[TenantID](t), drawRef(t), drawString(t), maybe(t, drawNumber[Time])}
 		},
 		func(t *rapid.T) RequestBody { return &Clock{} },
 		func(t *rapid.T) RequestBody { return &ConfirmClock{drawNumber[Time](t)} },

@@ -457,7 +457,7 @@ func (j jsonVector) check(t *testing.T, v vector) {
 
 // tailed are the messages with tail fields.
 const tailed = "request Handshake,request CreateStream,request AppendEvents,request Query,request QueryAt," +
-	"request ReadEvents,request ListStreams,request BatchQuery,request Subscribe,request Ack,request Nack,response Error,response AppendEvents,response Query," +
+	"request ReadEvents,request ListStreams,request BatchQuery,request Subscribe,request Ack,request Nack,request ArchiveCheckpoint,response Error,response AppendEvents,response Query," +
 	"response QueryAt,response ReadEvents,response DeleteStream,response BatchQuery"
 
 // Every message of a version has a vector, and those with tail fields one without them and one with them.

@@ -14,6 +14,7 @@ import (
 
 func newCheckpointArchive(a *app) *cobra.Command {
 	wait := true
+	lock := ""
 	cmd := &cobra.Command{
 		Use:   "archive CHECKPOINT DEST",
 		Short: "Have the server send a checkpoint to a directory or a bucket",
@@ -26,13 +27,22 @@ cannot be reached for a while, and behind a restart.`,
 		Args: args(cobra.ExactArgs(2)),
 	}
 	cmd.Flags().BoolVar(&wait, "wait", true, "wait until all is there")
+	cmd.Flags().StringVar(&lock, "lock-until", "", "a time, or a duration from now: a bucket with object lock lets nobody remove before what is sent")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		dest, err := destination(args[1])
 		if err != nil {
 			return usage(cmd, err)
 		}
+		var options []client.ArchiveOption
+		if lock != "" {
+			t, err := parseWhen(lock, time.Now(), ahead)
+			if err != nil {
+				return usage(cmd, fmt.Errorf("--lock-until %w", err))
+			}
+			options = append(options, client.LockUntil(t))
+		}
 		return a.with(cmd.Context(), func(c *client.Client) error {
-			if err := c.ArchiveCheckpoint(cmd.Context(), args[0], dest); err != nil || !wait {
+			if err := c.ArchiveCheckpoint(cmd.Context(), args[0], dest, options...); err != nil || !wait {
 				return err
 			}
 			return a.awaitArchive(cmd.Context(), c, args[0], dest, true)

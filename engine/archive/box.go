@@ -8,13 +8,18 @@ import (
 	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
 // Box is an archive, over the objects that it consists of.
 type Box struct {
 	seg.Objects
 	Packer
+	Lock wire.Time // until then nobody can remove the blobs and notes that are stored; 0 for no lock
 }
+
+// errNoLock says that an archive cannot lock.
+var errNoLock = errors.New("the archive does not lock objects: use a bucket with object lock, or send without a lock")
 
 // ErrNoArchive says that a place is no archive.
 var ErrNoArchive = errors.New("it is not an archive of checkpoints")
@@ -49,12 +54,27 @@ func (b *Box) Keep(raw []byte) (blob Blob, sent int, err error) {
 		return blob, 0, err
 	}
 	name := BlobName(blob.Digest)
-	if got, err := b.Get(name); err == nil && bytes.Equal(got, p) {
+	if got, err := b.Get(name); err == nil && bytes.Equal(got, p) && b.Lock == 0 {
 		return blob, 0, nil
 	} else if err != nil && !errors.Is(err, seg.ErrNotExist) {
 		return blob, 0, err
 	}
-	return blob, len(p), b.Write(name, p)
+	return blob, len(p), b.Seal(name, p)
+}
+
+// Seal is Write of an object that is locked, where there is to be a lock.
+func (b *Box) Seal(name string, p []byte) error {
+	if b.Lock == 0 {
+		return b.Write(name, p)
+	}
+	l, ok := b.Objects.(seg.Locker)
+	if !ok || !l.LockSupported() {
+		return errNoLock
+	}
+	if err := l.PutLocked(name, p, b.Lock); err != nil {
+		return err
+	}
+	return b.same(name, p)
 }
 
 // Write stores an object and reads it back.
@@ -62,6 +82,11 @@ func (b *Box) Write(name string, p []byte) error {
 	if err := b.Put(name, p); err != nil {
 		return err
 	}
+	return b.same(name, p)
+}
+
+// same reads an object back.
+func (b *Box) same(name string, p []byte) error {
 	got, err := b.Get(name)
 	if err != nil {
 		return fmt.Errorf("read back %s: %w", name, err)

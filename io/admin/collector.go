@@ -84,6 +84,21 @@ var (
 	sqlTimeouts = desc("sql_queries_timed_out_total", "SQL queries that a limit of time has ended.")
 	sqlBehind   = desc("sql_unapplied_statements", "SQL statements that are decided and not carried out yet.")
 	sqlTenants  = desc("sql_tenants", "Tenants whose tables are in memory.")
+	cpCut       = desc("checkpoints_total", "Checkpoints cut.")
+	cpKept      = desc("checkpoints_kept_total", "Checkpoints kept: hashed, signed and in a file.")
+	cpFailed    = desc("checkpoint_failures_total", "Times that a checkpoint could not be kept; it is tried again.")
+	cpTime      = desc("checkpoint_seconds_total", "Time from the cut of checkpoints until they were kept.")
+	cpWaiting   = desc("checkpoints_waiting", "Checkpoints that wait until they are kept.")
+	cpLast      = desc("checkpoint_last_success_timestamp_seconds", "When a checkpoint was kept for the last time, by the engine clock; 0 for never since the start.")
+	cpSize      = desc("checkpoint_last_bytes", "Event data in that one.")
+	arDone      = desc("archived_checkpoints_total", "Checkpoints of which an archive has got all.")
+	arBytes     = desc("archived_bytes_total", "Bytes sent to archives.")
+	arFailed    = desc("archive_failures_total", "Times that a piece of a checkpoint could not be sent; it is tried again.")
+	arWaiting   = desc("archives_waiting", "Archives that do not have all of a checkpoint that was asked for.")
+	arLast      = desc("archive_last_success_timestamp_seconds", "When an archive had all of a checkpoint for the last time, by the engine clock; 0 for never since the start.")
+	arPruned    = desc("archive_pruned_events_total", "Events that were taken out of archives, since retention or a purge had removed them.")
+	arNotPruned = desc("archive_prune_failures_total", "Times that they could not be; it is tried again.")
+	arUnpruned  = desc("archive_unpruned_seconds", "How long something that was removed has been in an archive; 0 where nothing is.")
 	sqlSaved    = desc("sql_snapshots_total", "Snapshots of tenants' tables written.")
 	sqlSize     = desc("sql_snapshot_bytes_total", "Bytes written into snapshots of tables.")
 	sqlNotSaved = desc("sql_snapshot_failures_total", "Snapshots of tables that could not be written.")
@@ -140,6 +155,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s.deliveries(count, gauge)
 	s.perGroup(count, gauge)
 	s.sql(count, gauge)
+	s.checkpoints(count, gauge)
 	s.perCodec(count)
 }
 
@@ -245,6 +261,26 @@ func (s *Snapshot) sql(count, gauge func(*prometheus.Desc, float64, ...string)) 
 	count(sqlUnusable, float64(e.TablesUnusable))
 	count(sqlRebuilt, float64(e.TablesRebuilt))
 	count(sqlLoadTime, float64(e.TablesLoadTime)/1e9)
+}
+
+// checkpoints emits what is known of checkpoints and archives.
+func (s *Snapshot) checkpoints(count, gauge func(*prometheus.Desc, float64, ...string)) {
+	e := &s.Engine
+	count(cpCut, float64(e.Checkpoints))
+	count(cpKept, float64(e.CheckpointsKept))
+	count(cpFailed, float64(e.CheckpointsNotKept))
+	count(cpTime, float64(e.KeepTime)/1e9)
+	gauge(cpWaiting, float64(e.Unkept))
+	gauge(cpLast, float64(e.LastKept)/1e9)
+	gauge(cpSize, float64(e.LastCheckpointBytes))
+	count(arDone, float64(e.Archived))
+	count(arBytes, float64(e.ArchivedBytes))
+	count(arFailed, float64(e.NotArchived))
+	gauge(arWaiting, float64(e.Unsent))
+	gauge(arLast, float64(e.LastArchived)/1e9)
+	count(arPruned, float64(e.EventsPruned))
+	count(arNotPruned, float64(e.NotPruned))
+	gauge(arUnpruned, float64(e.Unpruned)/1e9)
 }
 
 // perCodec emits how well frames are compressed.
