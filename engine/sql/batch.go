@@ -52,7 +52,9 @@ func (p *Projection) attemptOne(e *Entry) *Outcome {
 	if refused != nil {
 		return &Outcome{Err: refused}
 	}
-	return p.attempt(s, e)
+	o := &Outcome{}
+	p.attempt(s, e, o)
+	return o
 }
 
 func tooLarge(most uint64) *wire.Error {
@@ -101,9 +103,9 @@ func (p *Projection) QueryAll(list []*Question) (results []*Result, _ *wire.Erro
 		q, cur, e := *asked, Cursor{}, (*wire.Error)(nil)
 		q.Steps, q.Bytes = steps, bytes
 		if c.now = q.Now; q.At.Set || q.Time.Set {
-			cur, e = p.snapshot(&q)
+			e = cur.snapshot(p, &q)
 		} else {
-			cur, e = p.beside(&q, c)
+			e = cur.beside(p, &q, c)
 		}
 		if e != nil {
 			return results, e
@@ -132,12 +134,12 @@ func (cur *Cursor) answer(q *Question) (*Result, *wire.Error) {
 		cur.c.finish(&cur.run) // an error was told when it arose
 		return nil, e
 	}
-	r, e := cur.c.whole(&cur.run, int(q.Bytes))
+	r := &Result{Columns: cur.run.names, Position: cur.Position}
+	r.Rows, r.Size, e = cur.c.whole(&cur.run, r.one[:0], int(q.Bytes))
 	if ended := cur.c.finish(&cur.run); e == nil {
 		e = ended
 	}
 	r.weigh()
-	r.Position = cur.Position
 	return r, e
 }
 

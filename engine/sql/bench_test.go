@@ -103,7 +103,7 @@ func bareRun(b *testing.B, s *sqlite3.Stmt, params []wire.Value) (row []wire.Val
 	for s.Step() {
 		row = make([]wire.Value, s.ColumnCount())
 		for i := range row {
-			row[i] = (&column{}).value(s, i)
+			(&column{}).read(s, i, &row[i])
 		}
 	}
 	if err := s.Reset(); err != nil {

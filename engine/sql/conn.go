@@ -16,9 +16,11 @@ type conn struct {
 	db      *sqlite3.Conn
 	cache   map[string]*prepared // statements of clients, by text
 	order   []string             // of the cache, the longest unused first
+	latest  *prepared            // the last one in that order
 	control [controlCount]*sqlite3.Stmt
-	times   *sqlite3.Stmt // adds to $times; nil until it is needed
 	dates   *sqlite3.Conn // computes dates; nil until one is needed
+
+	addTimes, putTimes *sqlite3.Stmt // of $times; nil until they are needed
 
 	// What a connection for queries sees, while it has a transaction.
 	reading bool
@@ -117,14 +119,21 @@ var controlText = [controlCount]string{
 }
 
 // do runs a control statement, which it prepares the first time.
-func (c *conn) do(what control) (err error) {
-	if c.control[what] == nil {
-		c.own = true
-		if c.control[what], _, err = c.db.PrepareFlags(controlText[what], sqlite3.PREPARE_PERSISTENT); err != nil {
-			return err
-		}
+func (c *conn) do(what control) error {
+	s, err := c.ours(&c.control[what], controlText[what])
+	if err != nil {
+		return err
 	}
-	return c.control[what].Exec()
+	return s.Exec()
+}
+
+// ours returns a statement of the projection's own, which is prepared where it has not been yet.
+func (c *conn) ours(s **sqlite3.Stmt, text string) (_ *sqlite3.Stmt, err error) {
+	if *s == nil {
+		c.own = true
+		*s, _, err = c.db.PrepareFlags(text, sqlite3.PREPARE_PERSISTENT)
+	}
+	return *s, err
 }
 
 const (
@@ -148,7 +157,8 @@ func (c *conn) close() {
 		quietly(s.Close) // also where it was not prepared
 	}
 	c.cache = nil
-	quietly(c.times.Close) // the same
+	quietly(c.addTimes.Close) // the same
+	quietly(c.putTimes.Close)
 	quietly(c.dates.Close) // also where there is none
 	quietly(c.db.Close)
 }
@@ -179,14 +189,19 @@ type prepared struct {
 	numbers []int       // which parameter stands at each place
 	count   int         // of the parameters that it takes
 	misfit  *wire.Error // why it can be given none
-	columns []column    // nil until it has run
-	names   []string    // theirs
+	ran     bool        // so that its columns are known
+	columns []column
+	names   []string // theirs
 }
 
 // prepare returns a client's statement, ready to be run.
 func (c *conn) prepare(text string) (*prepared, error) {
+	if n := len(c.order); n > 0 && c.order[n-1] == text {
+		return c.latest, nil
+	}
 	if s := c.cache[text]; s != nil {
 		c.touch(text)
+		c.latest = s
 		return s, nil
 	}
 	stmt, _, err := c.db.PrepareFlags(text, sqlite3.PREPARE_PERSISTENT)
@@ -200,7 +215,7 @@ func (c *conn) prepare(text string) (*prepared, error) {
 	}
 	s := &prepared{Stmt: stmt}
 	s.parameters()
-	c.cache[text] = s
+	c.cache[text], c.latest = s, s
 	c.order = append(c.order, text)
 	return s, nil
 }
@@ -222,7 +237,7 @@ func (c *conn) forget() {
 		s.Close()
 	}
 	clear(c.cache)
-	c.order = c.order[:0]
+	c.order, c.latest = c.order[:0], nil
 }
 
 // budget ends a statement that takes too many steps, or that nobody waits for any more. SQLite asks it once in a thousand

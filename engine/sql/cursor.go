@@ -26,25 +26,27 @@ type Cursor struct {
 
 // Ask begins a query, or says why not.
 func (p *Projection) Ask(q *Question) (*Cursor, *wire.Error) {
-	cur, e := p.ask(q)
-	if e != nil {
+	cur := &Cursor{}
+	if e := cur.open(p, q); e != nil {
 		return nil, e
 	}
 	cur.held, cur.work = true, int(q.Steps/stepsAtOnce)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cursors = append(p.cursors, &cur)
-	return &cur, nil
+	p.cursors = append(p.cursors, cur)
+	return cur, nil
 }
 
-func (p *Projection) ask(q *Question) (cur Cursor, e *wire.Error) {
-	if cur, e = p.snapshot(q); e != nil {
-		return cur, e
+// open makes a new cursor one of a query, which has run up to its first row. Where it is refused there is nothing to close.
+func (cur *Cursor) open(p *Projection, q *Question) *wire.Error {
+	if e := cur.snapshot(p, q); e != nil {
+		return e
 	}
-	if e = cur.begin(q); e != nil {
+	e := cur.begin(q)
+	if e != nil {
 		cur.Close()
 	}
-	return cur, e
+	return e
 }
 
 // begin runs the query up to its first row.
@@ -58,47 +60,52 @@ func (cur *Cursor) begin(q *Question) *wire.Error {
 	return c.start(&cur.run, q.SQL, q.Params, budget{left: int(q.Steps / stepsAtOnce), stop: q.Stop})
 }
 
-// snapshot returns a cursor with a transaction that sees the tables as the question wants them.
-func (p *Projection) snapshot(q *Question) (Cursor, *wire.Error) {
+// snapshot gives a new cursor a transaction that sees the tables as the question wants them.
+func (cur *Cursor) snapshot(p *Projection, q *Question) *wire.Error {
 	if q.At.Set || q.Time.Set {
 		at, e := p.asOf(q)
 		if e != nil {
-			return Cursor{}, e
+			return e
 		}
-		return p.past(q, at)
+		return cur.past(p, q, at)
 	}
 	c, err := p.reader(false)
 	if err != nil {
-		return Cursor{}, wire.Errorf(wire.InternalError, "%v", err)
+		return wire.Errorf(wire.InternalError, "%v", err)
 	}
 	c.now = q.Now
-	cur, e := p.beside(q, c)
+	e := cur.beside(p, q, c)
 	if e != nil || cur.c != c {
 		p.giveBack(c)
 	}
-	return cur, e
+	return e
 }
 
-// beside returns a cursor of the tables that a connection sees, beside the streams that the question may name. Where the tables
-// are ahead of those, it is one of the tables as of the position up to which the streams are known.
-func (p *Projection) beside(q *Question, c *conn) (Cursor, *wire.Error) {
-	cur := Cursor{Position: c.seen, p: p, c: c}
-	if q.Streams == nil {
-		return cur, nil
+// beside has a new cursor see the tables that a connection sees, beside the streams that the question may name. Where the tables
+// are ahead of those, it sees the tables as of the position up to which the streams are known.
+func (cur *Cursor) beside(p *Projection, q *Question, c *conn) *wire.Error {
+	at := c.seen
+	if q.Streams != nil {
+		beside, ok := q.Streams.Beside(at)
+		if !ok {
+			return cur.behind(p, q)
+		}
+		at = beside
 	}
-	at, ok := q.Streams.Beside(c.seen)
-	if ok {
-		cur.Position = at
-		return cur, nil
-	}
-	cur, e := p.past(q, q.Streams.Known())
+	cur.Position, cur.p, cur.c = at, p, c
+	return nil
+}
+
+// behind has a new cursor see the tables as of the position up to which the streams are known.
+func (cur *Cursor) behind(p *Projection, q *Question) *wire.Error {
+	e := cur.past(p, q, q.Streams.Known())
 	switch {
 	case e == nil:
 		cur.c.now = q.Now
 	case e.Code == wire.InvalidOffset: // the present cannot be too old
-		e = wire.Errorf(wire.RateLimited, "the tables have gone on for too long since the query was asked; ask again")
+		return wire.Errorf(wire.RateLimited, "the tables have gone on for too long since the query was asked; ask again")
 	}
-	return cur, e
+	return e
 }
 
 // asOf returns as of which position a question about the past is.
@@ -129,7 +136,7 @@ func (cur *Cursor) Next(most, limit int) (rows [][]wire.Value, n int, more bool,
 	}
 	if n < most {
 		cur.c.budget.left = cur.work
-		next, size, _, refused := cur.c.fetch(&cur.run, most-n)
+		next, size, _, refused := cur.c.fetch(&cur.run, nil, most-n)
 		rows, n, e = append(rows, next...), n+size, refused
 	}
 	if last := len(rows) - 1; n > limit && e == nil {
@@ -189,20 +196,24 @@ func (c *conn) start(r *running, text string, params []wire.Value, b budget) (e 
 	c.db.SetInterrupt(&c.budget)
 	r.text, r.s = text, s
 	e = c.step(r) // first: where the schema has changed, it compiles the statement anew
-	if s.columns == nil {
+	if !s.ran {
+		s.ran = true
 		s.columns, s.names = columnsOf(s.Stmt)
 	}
 	r.columns, r.names = s.columns, s.names
 	return e
 }
 
-// fetch takes rows until they take most bytes.
-func (c *conn) fetch(r *running, most int) (rows [][]wire.Value, n int, more bool, e *wire.Error) {
+// fetch takes rows until they take most bytes, into an empty list that may have room. Without any row there is no list.
+func (c *conn) fetch(r *running, list [][]wire.Value, most int) (rows [][]wire.Value, n int, more bool, e *wire.Error) {
 	defer c.panicked(&e)
+	if r.more {
+		rows = list
+	}
 	for r.more && e == nil && (n < most || len(rows) == 0) {
 		row := make([]wire.Value, len(r.columns))
 		for i := range r.columns {
-			row[i] = r.columns[i].value(r.s.Stmt, i)
+			r.columns[i].read(r.s.Stmt, i, &row[i])
 		}
 		n += rowSize(row)
 		rows = append(rows, row)

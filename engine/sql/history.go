@@ -20,7 +20,7 @@ import (
 //
 // $schema(name, kind, table_name, sql, generation, from, to) has every table, view and index that there ever was, and $keyed
 // the outcomes of statements with an idempotency key: statement is 0, and counts from 1 where an entry has several. $times
-// says when each entry was committed; entries count from 0. $state has what else is to be kept: the greatest id in $schema that
+// says when each entry was committed; entries count from 0, and a row has many of them. $state has what else is to be kept: the greatest id in $schema that
 // there ever was, and the first position that can be asked for.
 
 // tablesView is what clients see of $schema.
@@ -32,11 +32,13 @@ const catalog = `
 PRAGMA page_size = 4096;
 CREATE TABLE "$schema"(id INTEGER PRIMARY KEY, name TEXT, kind TEXT, table_name TEXT, sql TEXT, generation INTEGER, "from" INTEGER, "to" INTEGER);
 CREATE TABLE "$keyed"(position INTEGER, statement INTEGER, affected INTEGER, code INTEGER, message TEXT, PRIMARY KEY(position, statement)) WITHOUT ROWID;
-CREATE TABLE "$times"(entry INTEGER PRIMARY KEY, position INTEGER, time INTEGER);
+` + timesTable + `
 CREATE TABLE "$state"(last INTEGER, kept INTEGER);
 INSERT INTO "$state" VALUES(0, 0);
 CREATE VIEW "$tables" AS SELECT name, kind, table_name, sql, "from" AS position FROM "$schema" WHERE "to" IS NULL;
 `
+
+const timesTable = `CREATE TABLE "$times"(row INTEGER PRIMARY KEY, entries BLOB);`
 
 // thing is a table, view or index that exists.
 type thing struct {

@@ -64,11 +64,7 @@ func (p *Projection) note(e *Entry, o *Outcome) error {
 	if err := p.remember(e, o); err != nil {
 		return err
 	}
-	if err := p.writer.noteTime(p.next, e.Position, e.Time); err != nil {
-		return err
-	}
-	p.next++
-	return nil
+	return p.noteTime(e.Position, e.Time)
 }
 
 // noteFailed is note for an entry that has changed nothing: that it has failed is told, however full the tables are.

@@ -9,13 +9,13 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// past returns a cursor that sees the tables as of a position. On a connection of its own every table is hidden behind a
+// past has a new cursor see the tables as of a position. On a connection of its own every table is hidden behind a
 // temporary view of the same name, which has the rows as they were then, and every view of the client is made again as a
 // temporary one, so that it sees those: the query itself is run as it is.
-func (p *Projection) past(q *Question, at wire.Position) (cur Cursor, e *wire.Error) {
+func (cur *Cursor) past(p *Projection, q *Question, at wire.Position) (e *wire.Error) {
 	c, err := p.reader(true)
 	if err != nil {
-		return cur, wire.Errorf(wire.InternalError, "%v", err)
+		return wire.Errorf(wire.InternalError, "%v", err)
 	}
 	defer func() {
 		if e != nil {
@@ -25,14 +25,16 @@ func (p *Projection) past(q *Question, at wire.Position) (cur Cursor, e *wire.Er
 	defer c.panicked(&e)
 	now, e := c.moment(at)
 	if e != nil {
-		return cur, e
+		return e
 	}
 	if err := c.goBack(at); err != nil {
-		return cur, wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
+		return wire.Errorf(wire.InternalError, "the tables as of position %d: %v", at, err)
 	}
 	c.position, c.now = at, now
 	c.qualified = c.qualified || qualified(q.SQL)
-	return Cursor{Position: at, p: p, c: c, once: true}, nil // its views are of that position
+	cur.Position, cur.p, cur.c = at, p, c
+	cur.once = true // its views are of that position
+	return nil
 }
 
 // goBack puts views in the place of tables.

@@ -28,6 +28,7 @@ type Projection struct {
 	defined uint64            // counts the statements that have changed it
 	last    int64             // the greatest id and generation that there ever was in $schema
 	next    int64             // the number of the next entry
+	times   times             // of the last entries
 	views   []*thing          // that the entries under way have made
 
 	parsed     *Statement // what was parsed last
@@ -151,18 +152,19 @@ func (p *Projection) apart(entries []*Entry) (outcomes []*Outcome, err error) {
 // together applies entries in one transaction, unless it has to be given up: then lost is the outcome of the one
 // that has failed, and none is applied.
 func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outcome, err error) {
-	things, last, next := p.things, p.last, p.next
+	things, last, next, times := p.things, p.last, p.next, p.times
 	p.views = nil
 	if err := p.writer.do(beginWriting); err != nil {
 		return nil, nil, err
 	}
 	outcomes = make([]*Outcome, len(entries))
+	fresh := make([]Outcome, len(entries))
 	for i, e := range entries {
-		if outcomes[i], lost, err = p.apply(e); err != nil {
+		if outcomes[i], lost, err = p.apply(e, &fresh[i]); err != nil {
 			return nil, nil, fmt.Errorf("position %d: %w", e.Position, err)
 		}
 		if lost != nil {
-			p.things, p.last, p.next = things, last, next
+			p.things, p.last, p.next, p.times = things, last, next, times
 			return nil, lost, p.giveUp()
 		}
 	}
@@ -194,8 +196,9 @@ func (p *Projection) failed(e *Entry, lost *Outcome) ([]*Outcome, error) {
 	return []*Outcome{o}, p.commit([]*Entry{e})
 }
 
-// apply carries out one entry: whole, or not at all. Where the transaction cannot be gone on with, lost is what has come of it.
-func (p *Projection) apply(e *Entry) (o, lost *Outcome, err error) {
+// apply carries out one entry: whole, or not at all. It makes its outcome of a fresh one. Where the transaction cannot be gone on
+// with, lost is what has come of it.
+func (p *Projection) apply(e *Entry, fresh *Outcome) (o, lost *Outcome, err error) {
 	w := p.writer
 	w.position, w.now, w.seed, w.random = e.Position, e.Time, e.Seed, nil
 	if err := p.limit(e.Limits.Pages); err != nil {
@@ -205,67 +208,65 @@ func (p *Projection) apply(e *Entry) (o, lost *Outcome, err error) {
 		if err := p.trim(e); err != nil {
 			return nil, nil, err
 		}
-		o = &Outcome{}
-		return o, nil, p.note(e, o)
+		return fresh, nil, p.note(e, fresh)
 	}
 	var s *Statement // of a batch none
 	if len(e.Batch) == 0 {
 		var refused *wire.Error
 		if s, refused = p.parseAlone(e.SQL); refused != nil {
-			o = &Outcome{Err: refused}
-			return o, nil, p.noteFailed(e, o)
+			fresh.Err = refused
+			return fresh, nil, p.noteFailed(e, fresh)
 		}
 	}
 	clean := true // a failure leaves nothing
 	if s != nil && s.whole {
-		o, clean = p.carryOut(s, e)
-	} else if o, clean, err = p.saved(s, e); err != nil {
+		clean = p.carryOut(s, e, fresh)
+	} else if clean, err = p.saved(s, e, fresh); err != nil {
 		return nil, nil, err
 	}
 	switch {
-	case o.Err == nil:
-		return o, nil, nil
+	case fresh.Err == nil:
+		return fresh, nil, nil
 	case !clean:
-		return nil, o, nil
+		return nil, fresh, nil
 	}
-	o = e.failure(o)
+	o = e.failure(fresh)
 	return o, nil, p.noteFailed(e, o)
 }
 
 // saved carries out an entry of which a part may be done when it fails: that is undone, where it still can be.
-func (p *Projection) saved(s *Statement, e *Entry) (o *Outcome, clean bool, err error) {
+func (p *Projection) saved(s *Statement, e *Entry, o *Outcome) (clean bool, err error) {
 	w, things, last := p.writer, p.things, p.last
 	if err := w.do(savepoint); err != nil {
-		return nil, false, err
+		return false, err
 	}
-	if o, _ = p.carryOut(s, e); o.Err == nil {
-		return o, true, w.do(release)
+	if p.carryOut(s, e, o); o.Err == nil {
+		return true, w.do(release)
 	}
 	if w.broken || w.db.GetAutocommit() {
-		return o, false, nil
+		return false, nil
 	}
 	p.things, p.last = things, last
 	if s == nil {
 		w.forget() // statements may be prepared for tables that are gone again
 	}
-	return o, true, errors.Join(w.do(rollbackTo), w.do(release))
+	return true, errors.Join(w.do(rollbackTo), w.do(release))
 }
 
 // carryOut runs an entry's statement, or all of a batch, and notes what has come of it. Clean says that a failure has left nothing. Where SQLite's
 // library panics, the writer is broken.
-func (p *Projection) carryOut(s *Statement, e *Entry) (o *Outcome, clean bool) {
-	o = &Outcome{}
+func (p *Projection) carryOut(s *Statement, e *Entry, o *Outcome) (clean bool) {
 	defer p.writer.panicked(&o.Err)
 	if s == nil {
 		*o = *p.attemptAll(e)
 	} else {
-		*o = *p.attempt(s, e)
+		p.attempt(s, e, o)
 	}
 	if o.Err != nil {
-		return o, !p.writer.broken && !p.writer.db.GetAutocommit()
+		return !p.writer.broken && !p.writer.db.GetAutocommit()
 	}
 	o.Err = p.complete(e, o)
-	return o, false
+	return false
 }
 
 // complete sees to what a statement that was run leaves open.
@@ -310,6 +311,9 @@ func (p *Projection) limit(pages uint64) error {
 
 // commit has queries see what entries have done.
 func (p *Projection) commit(entries []*Entry) error {
+	if err := p.settleTimes(); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.writer.do(commit); err != nil {
@@ -324,25 +328,26 @@ func (p *Projection) commit(entries []*Entry) error {
 	return nil
 }
 
-// attempt runs an entry's statement.
-func (p *Projection) attempt(s *Statement, e *Entry) *Outcome {
+// attempt runs an entry's statement, and says in a new outcome what has come of it.
+func (p *Projection) attempt(s *Statement, e *Entry, o *Outcome) {
 	if t := p.things[wire.Fold(s.alters)]; t != nil && t.kind == "table" {
 		if err := p.writer.end(t); err != nil {
-			return &Outcome{Err: p.writer.fault(err, "")}
+			o.Err = p.writer.fault(err, "")
+			return
 		}
 	}
 	if s.Verb == "ALTER" { // SQLite compiles all views anew, and there may be streams in them
 		if err := p.writer.know(p.unknown(s)); err != nil {
-			return &Outcome{Err: p.writer.fault(err, "")}
+			o.Err = p.writer.fault(err, "")
+			return
 		}
 		defer func() { _ = p.writer.know(nil) }() // to forget a module cannot fail
 	}
-	o := p.run(s, e)
+	p.run(s, e, o)
 	if o.Err == nil && p.writer.defines() {
 		o.Err = p.redefine(s)
 		p.writer.forget()
 	}
-	return o
 }
 
 // parseAlone is parse for a statement that is an entry by itself, and so must write.
@@ -366,17 +371,16 @@ func (p *Projection) parse(text string) (*Statement, *wire.Error) {
 	return p.parsed, nil
 }
 
-func (p *Projection) run(s *Statement, e *Entry) *Outcome {
+func (p *Projection) run(s *Statement, e *Entry, o *Outcome) {
 	w := p.writer
 	w.own, w.verb, w.denied = false, s.Verb, ""
 	defer func() { w.own = true }()
 	before := w.db.TotalChanges()
-	r, refused := w.query(s.Text, e.Params, budget{left: int(e.Limits.Steps / stepsAtOnce)}, int(e.Limits.Bytes))
-	o := &Outcome{Returns: len(r.Columns) > 0, Columns: r.Columns, Rows: r.Rows, Size: r.Size, Err: refused}
-	if refused == nil && w.db.TotalChanges() > before && !w.defines() {
+	o.Columns, o.Rows, o.Size, o.Err = w.query(s.Text, e.Params, budget{left: int(e.Limits.Steps / stepsAtOnce)}, int(e.Limits.Bytes))
+	o.Returns = len(o.Columns) > 0
+	if o.Err == nil && w.db.TotalChanges() > before && !w.defines() {
 		o.Affected = uint64(w.db.Changes())
 	}
-	return o
 }
 
 // redefine notes what a statement has made, altered or dropped.

@@ -37,47 +37,47 @@ type Result struct {
 	Rows     [][]wire.Value
 	Size     int           // about what the rows take on the wire, in bytes; no less
 	Position wire.Position // of the last entry that it has seen
+
+	one [1][]wire.Value // room for the row of a short one
 }
 
 // Query answers a question whole, or says why not.
 func (p *Projection) Query(q *Question) (*Result, *wire.Error) {
-	cur, e := p.ask(q)
-	if e != nil {
+	var cur Cursor
+	if e := cur.open(p, q); e != nil {
 		return nil, e
 	}
 	defer cur.Close()
-	r, e := cur.c.whole(&cur.run, int(q.Bytes))
-	if e != nil {
+	r := &Result{Columns: cur.run.names, Position: cur.Position}
+	var e *wire.Error
+	if r.Rows, r.Size, e = cur.c.whole(&cur.run, r.one[:0], int(q.Bytes)); e != nil {
 		return nil, e
 	}
-	r.Position = cur.Position
 	return r, nil
 }
 
-// query runs a client's statement and gathers its rows. What it returns beside an error has the columns, where they are known.
-func (c *conn) query(text string, params []wire.Value, b budget, most int) (*Result, *wire.Error) {
+// query runs a client's statement and gathers its rows. Beside an error there are the columns, where they are known.
+func (c *conn) query(text string, params []wire.Value, b budget, most int) (names []string, rows [][]wire.Value, size int, e *wire.Error) {
 	var run running
-	e := c.start(&run, text, params, b)
-	r := &Result{Columns: run.names}
-	if e == nil {
-		r, e = c.whole(&run, most)
+	if e = c.start(&run, text, params, b); e == nil {
+		rows, size, e = c.whole(&run, nil, most)
 	}
 	if ended := c.finish(&run); e == nil {
 		e = ended
 	}
-	return r, e
+	return run.names, rows, size, e
 }
 
-// whole gathers all rows of a statement, if they take no more than most bytes. Otherwise the columns are there alone.
-func (c *conn) whole(run *running, most int) (*Result, *wire.Error) {
-	rows, size, more, e := c.fetch(run, most)
+// whole gathers all rows of a statement, if they take no more than most bytes, in a list that may have room already.
+func (c *conn) whole(run *running, list [][]wire.Value, most int) (rows [][]wire.Value, size int, e *wire.Error) {
+	rows, size, more, e := c.fetch(run, list, most)
 	if e == nil && (more || size > most) {
 		e = wire.Errorf(wire.ResultTooLarge, "the result is larger than %d bytes; add a LIMIT, or stream it (`streaming` in Query, on protocol version 3)", most)
 	}
 	if e != nil {
-		return &Result{Columns: run.names}, e
+		return nil, 0, e
 	}
-	return &Result{Columns: run.names, Rows: rows, Size: size}, nil
+	return rows, size, nil
 }
 
 // reader returns a connection with a transaction that sees the tables as they are. A fresh one was used for nothing before.

@@ -137,7 +137,7 @@ func (p *Projection) replace(pages mvcc.Snapshot) (err error) {
 		p.writer.close()
 		p.writer = nil
 	}
-	p.things, p.last, p.next, p.pages, p.position, p.mentions = map[string]*thing{}, 0, 0, 0, 0, nil
+	p.things, p.last, p.next, p.times, p.pages, p.position, p.mentions = map[string]*thing{}, 0, 0, times{}, 0, 0, nil
 	mvcc.Create(p.name, pages)
 	if p.writer, err = connect(p.name, true); err == nil && pages.Tree == nil {
 		err = p.writer.exec("%s", catalog)
@@ -154,9 +154,7 @@ func (p *Projection) recall() error {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil {
-		err = w.each(`SELECT entry, position FROM "$times" ORDER BY entry DESC LIMIT 1`, func(r *sqlite3.Stmt) {
-			p.next, p.position = r.ColumnInt64(0)+1, wire.Position(r.ColumnInt64(1))
-		})
+		err = p.recallTimes()
 	}
 	if err == nil {
 		err = w.each(`SELECT id, name, kind, table_name, sql, generation FROM "$schema" WHERE "to" IS NULL`, func(r *sqlite3.Stmt) {

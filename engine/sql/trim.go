@@ -21,19 +21,21 @@ func (p *Projection) trim(e *Entry) error {
 		return err
 	}
 	w := p.writer
-	last, kept := int64(-1), wire.Position(0) // of what is too old
-	if err := w.each(fmt.Sprintf(`SELECT entry, position FROM "$times" WHERE entry < ifnull((SELECT entry FROM "$times" WHERE time > %d ORDER BY entry LIMIT 1), %d) ORDER BY entry DESC LIMIT 1`, e.Trim.Value.Upto, p.next), func(r *sqlite3.Stmt) {
-		last, kept = r.ColumnInt64(0), wire.Position(r.ColumnInt64(1))
-	}); err != nil || last < 0 {
+	if err := p.settleTimes(); err != nil {
 		return err
 	}
+	last, _, err := w.lastEntry(func(x committed) bool { return x.time <= e.Trim.Value.Upto })
+	if err != nil || last.number < 0 {
+		return err
+	}
+	kept := last.position
 	if err := w.forgetShapes(kept); err != nil {
 		return err
 	}
 	p.defined++
 	w.forget()
-	return w.exec(`DELETE FROM "$times" WHERE entry < %d; DELETE FROM "$keyed" WHERE position < %d; DELETE FROM "$schema" WHERE "to" <= %d; UPDATE "$state" SET kept = %[3]d`,
-		last, min(kept, e.Trim.Value.Keys), kept)
+	return w.exec(`DELETE FROM "$times" WHERE row < %d; DELETE FROM "$keyed" WHERE position < %d; DELETE FROM "$schema" WHERE "to" <= %d; UPDATE "$state" SET kept = %[3]d`,
+		last.number/timesAtOnce, min(kept, e.Trim.Value.Keys), kept)
 }
 
 // forgetShapes drops the rows of the history that are of no position from one on, and the history of tables that nobody can ask

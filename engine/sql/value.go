@@ -84,29 +84,31 @@ func columnsOf(s *sqlite3.Stmt) (list []column, names []string) {
 	return list, names
 }
 
-// value returns what stands in a column of the present row. Texts that are not UTF-8 are bytes: a text on the wire is.
-func (c *column) value(s *sqlite3.Stmt, i int) wire.Value {
+// read puts what stands in a column of the present row into a value that is NULL. Texts that are not UTF-8 are bytes: a text on the
+// wire is.
+func (c *column) read(s *sqlite3.Stmt, i int, v *wire.Value) {
 	switch s.ColumnType(i) {
 	case sqlite3.INTEGER:
-		n := s.ColumnInt64(i)
+		v.Int = s.ColumnInt64(i)
 		switch {
-		case c.boolean && (n == 0 || n == 1):
-			return wire.Value{Kind: wire.Boolean, Int: n}
+		case c.boolean && (v.Int == 0 || v.Int == 1):
+			v.Kind = wire.Boolean
 		case c.timestamp:
-			return wire.Value{Kind: wire.Timestamp, Int: n}
+			v.Kind = wire.Timestamp
+		default:
+			v.Kind = wire.BigInt
 		}
-		return wire.Value{Kind: wire.BigInt, Int: n}
 	case sqlite3.FLOAT:
-		return wire.Value{Kind: wire.Double, Float: s.ColumnFloat(i)}
+		v.Kind, v.Float = wire.Double, s.ColumnFloat(i)
 	case sqlite3.TEXT:
 		if text := s.ColumnText(i); utf8.ValidString(text) {
-			return wire.Value{Kind: wire.Text, Text: text}
+			v.Kind, v.Text = wire.Text, text
+			return
 		}
-		return wire.Value{Kind: wire.Bytes, Bytes: s.ColumnBlob(i, nil)}
+		v.Kind, v.Bytes = wire.Bytes, s.ColumnBlob(i, nil)
 	case sqlite3.BLOB:
-		return wire.Value{Kind: wire.Bytes, Bytes: s.ColumnBlob(i, nil)}
+		v.Kind, v.Bytes = wire.Bytes, s.ColumnBlob(i, nil)
 	}
-	return wire.Value{}
 }
 
 // size returns about what a value takes on the wire, in bytes; no less.
