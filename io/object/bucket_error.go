@@ -49,6 +49,8 @@ func (b *bucket) refused(e minio.ErrorResponse, right, name string) error {
 		return fmt.Errorf("%s: the clock of this machine is wrong; set it", said)
 	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "InvalidRegion", "IllegalLocationConstraintException":
 		return fmt.Errorf("%s: bucket %s is not in region %s; say where it is by region= in the URL of the archive, or by AWS_REGION", said, b.bucket, b.region)
+	case "InvalidObjectState":
+		return fmt.Errorf("%s: the object is in a storage class that is not read at once; restore it there first", said)
 	case "NotImplemented", "MethodNotAllowed":
 		return fmt.Errorf("%s: it cannot do what an archive needs (%s)", said, right)
 	case "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull":

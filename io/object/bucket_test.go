@@ -254,7 +254,7 @@ func TestURLsOfBucketsAreChecked(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", testKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", testSecret)
 	for where, want := range map[string]string{
-		"s3:///prefix": "form", "s3://b/a//b": "form", "s3://b/../x": "form", "s3://b/a b": "form", "s3://b/p#f": "form", "s3://b/" + strings.Repeat("p", 401): "form",
+		"s3:///prefix": "form", "s3://b/a//b": "form", "s3://b/../x": "form", "s3://b/p/%2e%2e/x": "form", "s3://b/%3Fendpoint=x": "form", "s3://b?region=x/y": "region", "s3://b?region=a.example.com": "region", "s3://b/a b": "form", "s3://b/p#f": "form", "s3://b/" + strings.Repeat("p", 401): "form",
 		"s3://b?what=1": "what", "s3://b?region=a&region=b": "2 times", "s3://b?path-style=0": "path-style", "s3://b?lock=forever": "governance",
 		"s3://b?endpoint=": "host", "s3://b?endpoint=host/path": "host", "s3://b?endpoint=ftp://host": "https", "s3://b?endpoint=me@host": "host",
 		"s3://b?endpoint=http://127.0.0.1:1": "insecure=1", "s3://b?endpoint=https://127.0.0.1:1&insecure=1": "leave out",

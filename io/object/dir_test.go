@@ -66,7 +66,7 @@ func TestPathsAndFileURLsNameTheSameDirectory(t *testing.T) {
 }
 
 func TestURLsThatNameNothingAreRefused(t *testing.T) {
-	for _, where := range []string{"", "file://", "file://elsewhere/dir", "file:///dir?region=x", "http://bucket/prefix", "://", "ftp://x"} {
+	for _, where := range []string{"", "file://", "file://elsewhere/dir", "file:///dir?region=x", "file:///tmp/%2e%2e/other", "file:///tmp/.%2e/other", "http://bucket/prefix", "://", "ftp://x"} {
 		if _, err := object.Open(t.Context(), where, object.Options{}); err == nil || errors.Is(err, seg.ErrUnavailable) {
 			t.Errorf("%q: %v", where, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,10 @@ func open(ctx context.Context, where string, o Options) (Store, error) {
 	case "file":
 		if u.Host != "" && u.Host != "localhost" || u.RawQuery != "" {
 			return nil, fmt.Errorf("a directory has the form file:///path, without a host (%q) and without parameters", u.Host)
+		}
+		// Whoever allows a folder allows what is below it, and reads ".." in no disguise.
+		if slices.Contains(strings.Split(u.Path, "/"), "..") {
+			return nil, errors.New("the path of an archive must not lead up by way of \"..\"")
 		}
 		return openDir(ctx, u.Path, o.ReadOnly)
 	case "s3":

@@ -30,6 +30,9 @@ const maxPrefix = 400
 // prefixes are those that mean the same to every server and every proxy on the way.
 var prefixes = regexp.MustCompile(`^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*$`)
 
+// regions become part of a host's name.
+var regions = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+
 func parseTarget(u *url.URL) (target, error) {
 	t := target{bucket: u.Host, endpoint: "s3.amazonaws.com"}
 	t.region = cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), "us-east-1")
@@ -53,6 +56,9 @@ func parseTarget(u *url.URL) (target, error) {
 			t.endpoint = v[0]
 		case "region":
 			t.region = v[0]
+			if !regions.MatchString(t.region) {
+				err = errors.New("the region of an archive is a word of a-z, 0-9 and '-'")
+			}
 		case "insecure":
 			insecure = v[0]
 		case "path-style":
