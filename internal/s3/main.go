@@ -1,5 +1,6 @@
 // Command s3 runs a command beside a real S3 server: versitygw, on a free port of this machine, over a new directory. The command
-// finds the server's address in KIMBERLITE_TEST_S3, and credentials where every client of S3 looks for them. When the
+// finds the server's address in KIMBERLITE_TEST_S3, credentials where every client of S3 looks for them, and those of a
+// user with no rights yet in KIMBERLITE_TEST_S3_USER and KIMBERLITE_TEST_S3_USER_SECRET. When the
 // command ends the server is stopped, and what it stored is gone.
 //
 //	go run ./internal/s3 bin/versitygw go test ./io/object -run OnS3
@@ -18,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -49,9 +51,16 @@ func run(ctx context.Context, gateway string, command []string) error {
 	if err != nil {
 		return err
 	}
+	user, password := strings.ToLower(rand.Text()), rand.Text()
+	admin := exec.CommandContext(ctx, gateway, "admin", "--endpoint-url", "http://"+s.address, "create-user", "--access", user, "--secret", password, "--role", "user")
+	admin.Env = append(os.Environ(), "ADMIN_ACCESS_KEY_ID="+key, "ADMIN_SECRET_ACCESS_KEY="+secret)
+	if out, err := admin.CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("make a user: %w: %s", err, out), s.stop())
+	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "KIMBERLITE_TEST_S3="+s.address, "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_SESSION_TOKEN=")
+	cmd.Env = append(os.Environ(), "KIMBERLITE_TEST_S3="+s.address, "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_SESSION_TOKEN=",
+		"KIMBERLITE_TEST_S3_USER="+user, "KIMBERLITE_TEST_S3_USER_SECRET="+password)
 	return errors.Join(cmd.Run(), used(s.data), s.stop())
 }
 
@@ -79,8 +88,8 @@ func start(ctx context.Context, gateway, dir, key, secret string) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	data, versions := filepath.Join(dir, "data"), filepath.Join(dir, "versions")
-	if err := errors.Join(os.Mkdir(data, 0o700), os.Mkdir(versions, 0o700)); err != nil {
+	data, versions, users := filepath.Join(dir, "data"), filepath.Join(dir, "versions"), filepath.Join(dir, "users")
+	if err := errors.Join(os.Mkdir(data, 0o700), os.Mkdir(versions, 0o700), os.Mkdir(users, 0o700)); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
@@ -89,7 +98,7 @@ func start(ctx context.Context, gateway, dir, key, secret string) (*server, erro
 	}
 	defer log.Close()
 	s := &server{address: address, data: data, ended: make(chan struct{}), log: log.Name()}
-	s.cmd = exec.CommandContext(ctx, gateway, "--port", address, "--quiet", "--keep-alive", "posix", "--versioning-dir", versions, data)
+	s.cmd = exec.CommandContext(ctx, gateway, "--port", address, "--quiet", "--keep-alive", "--iam-dir", users, "posix", "--versioning-dir", versions, data)
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+key, "ROOT_SECRET_ACCESS_KEY="+secret)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {

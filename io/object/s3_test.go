@@ -194,6 +194,52 @@ func TestWrongCredentialsAreToldOnS3(t *testing.T) {
 	}
 }
 
+// The policy on the page for users is enough for all that a store does, and for nothing beside its prefix.
+func TestThePolicyOfTheGuideIsEnoughOnS3(t *testing.T) {
+	s := server(t)
+	page, err := os.ReadFile("../../docs/guides/archives-on-s3.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, policy, _ := strings.Cut(string(page), "```json\n")
+	policy, _, found := strings.Cut(policy, "```")
+	if !found || !strings.Contains(policy, "arn:aws:s3:::audits/kimberlite/*") {
+		t.Fatal("the page has no policy")
+	}
+	user := os.Getenv("KIMBERLITE_TEST_S3_USER")
+	policy = strings.ReplaceAll(policy, `"Effect"`, `"Principal": {"AWS": "`+user+`"}, "Effect"`) // it is the bucket's here, not the user's
+	bucket := s.bucket(t, minio.MakeBucketOptions{ObjectLocking: true})
+	if err := s.client.SetBucketPolicy(t.Context(), bucket, strings.ReplaceAll(policy, "audits", bucket)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", user)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", os.Getenv("KIMBERLITE_TEST_S3_USER_SECRET"))
+	l := open(t, s.url(bucket, "kimberlite"), object.Options{}).(seg.Locker)
+	put(t, l, "a/b", "x")
+	put(t, l, "a/b", "y")
+	if err := l.PutLocked("a/c", nil, wire.Time(time.Now().Add(time.Hour).UnixNano())); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"a/b", "a/none"} {
+		if _, err := l.Get(name); err != nil && !errors.Is(err, seg.ErrNotExist) {
+			t.Error(err)
+		}
+		if _, err := l.Stat(name); err != nil && !errors.Is(err, seg.ErrNotExist) {
+			t.Error(err)
+		}
+		if err := l.Remove(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := list(t, l, ""); strings.Join(got, " ") != "a/c" {
+		t.Errorf("%q", got)
+	}
+	beside := open(t, s.url(bucket, "elsewhere"), object.Options{})
+	if err := beside.Put("a", nil); err == nil || !strings.Contains(err.Error(), "have no right to s3:PutObject") {
+		t.Errorf("beside the prefix: %v", err)
+	}
+}
+
 // The way to the server breaks off in the middle of an object, and comes back.
 func TestAServerThatGoesAwayIsUnavailableOnS3(t *testing.T) {
 	s := server(t)
