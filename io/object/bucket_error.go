@@ -83,5 +83,5 @@ func (b *bucket) unanswered(err error) error {
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s does not speak TLS; add insecure=1 to the URL of the archive if it is on this machine", b.endpoint)
 	}
-	return fmt.Errorf("%w: no answer from %s: %w", seg.ErrUnavailable, b.endpoint, err)
+	return fmt.Errorf("%w: no whole answer from %s: %w", seg.ErrUnavailable, b.endpoint, err)
 }
