@@ -215,10 +215,13 @@ func growFrom(id wire.CheckpointID, file *seg.Checkpoint) (grown, error) {
 			return grown{}, fmt.Errorf("trees of checkpoint %s: %w", id, seg.ErrDamaged)
 		}
 		var t proof.Tree
-		if t, rest, err = proof.DecodeTree(rest[8:]); err != nil || t.Size() != uint64(line.Head-line.Base) {
+		if t, rest, err = proof.DecodeTree(rest[8:]); err != nil || t.Size() != line.Size() || proof.Digest(t.Root()) != line.Root {
 			return grown{}, fmt.Errorf("trees of checkpoint %s: %w", id, seg.ErrDamaged)
 		}
 		g.lines[line.ID], g.trees[line.ID] = line, t
+	}
+	if len(rest) > 0 {
+		return grown{}, fmt.Errorf("trees of checkpoint %s: %w", id, seg.ErrDamaged)
 	}
 	return g, nil
 }

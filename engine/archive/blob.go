@@ -13,8 +13,10 @@ import (
 const (
 	// TargetBlob is how many bytes of records make a blob, before they are compressed.
 	TargetBlob = 1 << 20
-	// MaxBlob is the greatest blob, expanded: a record may be larger than the target.
+	// MaxBlob is the greatest blob of records or leaves, expanded: a record may be larger than the target.
 	MaxBlob = 16 << 20
+	// MaxWhole is the greatest manifest or state, expanded: they are one blob each.
+	MaxWhole = 256 << 20
 )
 
 // ErrDigest says that an object is not what its name or somebody else says.
@@ -22,8 +24,9 @@ var ErrDigest = errors.New("it is not what its digest says")
 
 // Packer makes blobs, and expands them. The zero value is ready; it is for one goroutine.
 type Packer struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
+	enc  *zstd.Encoder
+	dec  *zstd.Decoder
+	most int // bytes that it expands to
 }
 
 // Pack compresses what becomes a blob, and names it.
@@ -39,23 +42,36 @@ func (k *Packer) Pack(raw []byte) (Blob, []byte, error) {
 	return Blob{sha256.Sum256(p), len(p)}, p, nil
 }
 
-// Unpack expands a stored blob, once it has found it to be the one that is meant.
-func (k *Packer) Unpack(b Blob, p []byte) ([]byte, error) {
+// Unpack expands a stored blob to so many bytes at most, once it has found it to be the one that is meant.
+func (k *Packer) Unpack(b Blob, p []byte, most int) ([]byte, error) {
 	if len(p) != b.Size || sha256.Sum256(p) != b.Digest {
 		return nil, fmt.Errorf("%s: %w", BlobName(b.Digest), ErrDigest)
 	}
-	if k.dec == nil {
-		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
-		if err != nil {
-			return nil, err
-		}
-		k.dec = dec
+	dec, err := k.decoder(most)
+	if err != nil {
+		return nil, err
 	}
-	raw, err := k.dec.DecodeAll(p, nil)
+	raw, err := dec.DecodeAll(p, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", BlobName(b.Digest), err)
 	}
 	return raw, nil
+}
+
+// decoder returns one that does not expand anything to more than so many bytes. One that asks for more memory than it needs gets none.
+func (k *Packer) decoder(most int) (*zstd.Decoder, error) {
+	if k.dec != nil && k.most == most {
+		return k.dec, nil
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(most)))
+	if err != nil {
+		return nil, err
+	}
+	if k.dec != nil {
+		k.dec.Close()
+	}
+	k.dec, k.most = dec, most
+	return dec, nil
 }
 
 // Bare returns a record without what it says of the log that it comes from: its number there tells of other tenants.

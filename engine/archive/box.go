@@ -97,13 +97,13 @@ func (b *Box) same(name string, p []byte) error {
 	return nil
 }
 
-// Blob returns what is in a blob, expanded.
-func (b *Box) Blob(blob Blob) ([]byte, error) {
+// Blob returns what is in a blob, expanded, if that is not more than so many bytes.
+func (b *Box) Blob(blob Blob, most int) ([]byte, error) {
 	p, err := b.Get(BlobName(blob.Digest))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", BlobName(blob.Digest), err)
 	}
-	return b.Unpack(blob, p)
+	return b.Unpack(blob, p, most)
 }
 
 // Find returns the checkpoints whose names begin with a prefix of Place, or all: by store, tenant and position.

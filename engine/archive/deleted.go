@@ -15,7 +15,7 @@ import (
 var errNoAudit = errors.New("the checkpoint has no audit stream")
 
 // DeletedSince returns the streams that were deleted since an earlier checkpoint of the same tenant, and not brought back, with the time at
-// which each is purged. The audit stream tells.
+// which each is purged. The audit stream tells, which is verified first. What its records say beside their events is not: nobody has signed it.
 func (c *Checkpoint) DeletedSince(earlier *Checkpoint) (map[wire.StreamID]wire.Time, error) {
 	var line *proof.Stream
 	for i := range c.Manifest.Streams {
@@ -25,6 +25,9 @@ func (c *Checkpoint) DeletedSince(earlier *Checkpoint) (map[wire.StreamID]wire.T
 	}
 	if line == nil {
 		return nil, errNoAudit
+	}
+	if v := c.Verify(line); v.Err != nil {
+		return nil, v.Err
 	}
 	deleted := map[wire.StreamID]wire.Time{}
 	err := c.Walk(line, Visitor{
@@ -51,6 +54,7 @@ func (c *Checkpoint) DeletedSince(earlier *Checkpoint) (map[wire.StreamID]wire.T
 // note takes up what an audit event tells of deletions.
 func note(deleted map[wire.StreamID]wire.Time, e *wire.Event, r *seg.Record) error {
 	var act struct {
+		Act    string        `json:"act"`
 		Stream wire.StreamID `json:"stream_id"`
 		Detail struct {
 			Purge string `json:"purge_date"`
@@ -59,16 +63,16 @@ func note(deleted map[wire.StreamID]wire.Time, e *wire.Event, r *seg.Record) err
 	if err := json.Unmarshal(e.Data, &act); err != nil {
 		return fmt.Errorf("audit event %d: %w", e.Offset, err)
 	}
-	switch r.Kind {
-	case seg.KindDeleteStream:
+	switch act.Act {
+	case "stream.delete":
 		t, err := time.Parse(time.RFC3339Nano, act.Detail.Purge)
 		if err != nil {
 			return fmt.Errorf("audit event %d: %w", e.Offset, err)
 		}
 		deleted[act.Stream] = wire.Time(t.UnixNano())
-	case seg.KindPurgeStream:
+	case "stream.purge":
 		deleted[act.Stream] = r.Commit
-	case seg.KindUndeleteStream:
+	case "stream.undelete":
 		delete(deleted, act.Stream)
 	}
 	return nil

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -92,6 +93,20 @@ func DecodeIndex(p []byte) (*Index, error) {
 	return x, nil
 }
 
+// of returns the sections of a stream.
+func (x *Index) of(id wire.StreamID) []Section {
+	by := func(s Section, id wire.StreamID) int { return cmp.Compare(s.Stream, id) }
+	first, _ := slices.BinarySearchFunc(x.Sections, id, by)
+	list := x.Sections[first:]
+	next, _ := slices.BinarySearchFunc(list, id, func(s Section, id wire.StreamID) int {
+		if s.Stream <= id {
+			return -1
+		}
+		return 1
+	})
+	return list[:next]
+}
+
 // bad says why a section cannot follow others, or nothing.
 func (s *Section) bad(before []Section) string {
 	switch {
@@ -99,7 +114,7 @@ func (s *Section) bad(before []Section) string {
 		return "the section makes no sense"
 	case s.Gone != "" && s.Gone != proof.Retention && s.Gone != proof.Purge && s.Gone != proof.Lost:
 		return fmt.Sprintf("events are gone for a reason %q", s.Gone)
-	case s.Gone != "" && uint64(s.Length) != uint64(s.Next-s.First)*uint64(len(proof.Digest{})):
+	case s.Gone != "" && (s.Length%sha256.Size != 0 || uint64(s.Length/sha256.Size) != uint64(s.Next-s.First)):
 		return "leaves do not have the length of their number"
 	}
 	if n := len(before); n > 0 {

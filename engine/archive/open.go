@@ -43,19 +43,13 @@ func (b *Box) Open(p Place, keys proof.Keys) (*Checkpoint, error) {
 	if c.Index, err = b.Index(p); err != nil {
 		return nil, err
 	}
-	if c.Text, err = b.Blob(c.Index.Manifest); err != nil {
+	if c.Text, err = b.Blob(c.Index.Manifest, MaxWhole); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	if lines, root := proof.LinesRoot(c.Text); lines != c.Note.Lines || root != c.Note.Root {
-		return nil, fmt.Errorf("manifest %s: its root is not the one that the note commits to", BlobName(c.Index.Manifest.Digest))
+	if c.Manifest, err = c.Note.Manifest(c.Text); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", BlobName(c.Index.Manifest.Digest), err)
 	}
-	if c.Manifest, err = proof.DecodeManifest(c.Text); err != nil {
-		return nil, err
-	}
-	if m := c.Manifest; m.Checkpoint != p.ID.String() || m.Tenant != p.Tenant || m.Position != p.Position {
-		return nil, fmt.Errorf("manifest: it is of checkpoint %s of tenant %d", m.Checkpoint, m.Tenant)
-	}
-	if c.State, err = b.Blob(c.Index.State); err != nil {
+	if c.State, err = b.Blob(c.Index.State, MaxWhole); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if sha256.Sum256(c.State) != c.Manifest.State {
@@ -95,16 +89,17 @@ func (c *Checkpoint) Walk(line *proof.Stream, v Visitor) error {
 		}
 		return nil
 	}
-	for i := range c.Index.Sections {
-		s := &c.Index.Sections[i]
-		if s.Stream != line.ID {
-			continue
-		}
-		if err := pass(s.First); err != nil {
+	sections := c.Index.of(line.ID)
+	for i := range sections {
+		s := &sections[i]
+		if err := pass(min(s.First, line.Head)); err != nil {
 			return err
 		}
 		if s.First < next || s.Next > line.Head {
 			return fmt.Errorf("events %d to %d: the index has them twice, or beyond the stream's end", s.First, s.Next-1)
+		}
+		if absent, until := line.Missing(s.First); absent || until < s.Next {
+			return fmt.Errorf("events %d to %d: the index has some of which there never was anything", s.First, s.Next-1)
 		}
 		if err := c.section(s, v); err != nil {
 			return fmt.Errorf("events %d to %d: %w", s.First, s.Next-1, err)
@@ -116,7 +111,7 @@ func (c *Checkpoint) Walk(line *proof.Stream, v Visitor) error {
 
 func (c *Checkpoint) section(s *Section, v Visitor) error {
 	if c.blob != s.Blob {
-		raw, err := c.box.Blob(s.Blob)
+		raw, err := c.box.Blob(s.Blob, MaxBlob)
 		if err != nil {
 			return err
 		}
@@ -140,8 +135,8 @@ func (c *Checkpoint) section(s *Section, v Visitor) error {
 		if err != nil {
 			return fmt.Errorf("%s: record at %d: %w", BlobName(s.Digest), len(c.raw)-len(p), err)
 		}
-		if r.First != next {
-			return fmt.Errorf("%s: event %d follows %d", BlobName(s.Digest), r.First, next)
+		if r.First != next || uint64(r.Count) > uint64(s.Next-next) {
+			return fmt.Errorf("%s: events %d to %d are not those that follow", BlobName(s.Digest), r.First, r.First+wire.Offset(r.Count))
 		}
 		if err := v.Record(&r); err != nil {
 			return err

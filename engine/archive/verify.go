@@ -36,55 +36,58 @@ func (c *Checkpoint) Verify(line *proof.Stream) Verdict {
 
 // Extends checks that a stream of a checkpoint goes on from what it was at an earlier one.
 func (c *Checkpoint) Extends(line, earlier *proof.Stream) error {
+	if err := line.Follows(earlier); err != nil {
+		return fmt.Errorf("stream %q: %w", line.Name, err)
+	}
 	var v Verdict
-	if line.Base != earlier.Base {
-		return fmt.Errorf("stream %q: its tree begins at event %d, and that of the earlier checkpoint at %d: all checkpoints in between were deleted, and nothing can be compared", line.Name, line.Base, earlier.Base)
-	}
-	if line.Head < earlier.Head {
-		return fmt.Errorf("stream %q: it ends at event %d, before its end at the earlier checkpoint, %d", line.Name, line.Head, earlier.Head)
-	}
 	tree, err := c.tree(line, earlier.Head, &v)
 	if err != nil {
 		return fmt.Errorf("stream %q: %w", line.Name, err)
 	}
 	if proof.Digest(tree.Root()) != earlier.Root {
-		return fmt.Errorf("stream %q: its first %d events are not those of the earlier checkpoint", line.Name, earlier.Head-earlier.Base)
+		return fmt.Errorf("stream %q: its first %d events are not those of the earlier checkpoint", line.Name, earlier.Size())
 	}
 	return nil
 }
 
 // tree returns the tree of a stream's events before an offset.
 func (c *Checkpoint) tree(line *proof.Stream, head wire.Offset, v *Verdict) (tree proof.Tree, err error) {
+	next := line.Base
+	err = c.leaves(line, v, func(leaf proof.Hash) {
+		if next < head {
+			tree.Append(leaf)
+		}
+		next++
+	})
+	return tree, err
+}
+
+// leaves visits the leaves of a stream, in the order of offsets.
+func (c *Checkpoint) leaves(line *proof.Stream, v *Verdict, visit func(proof.Hash)) error {
 	var hasher proof.Leaves
 	var leaves []proof.Hash
-	next := line.Base
-	add := func(list []proof.Hash) {
-		for i := range list {
-			if next < head {
-				tree.Append(list[i])
-			}
-			next++
-		}
-	}
-	err = c.Walk(line, Visitor{
+	return c.Walk(line, Visitor{
 		Record: func(r *seg.Record) (err error) {
 			leaves, err = hasher.Of(leaves[:0], r, line.ID)
 			v.Events += uint64(len(leaves))
-			add(leaves)
+			for _, leaf := range leaves {
+				visit(leaf)
+			}
 			return err
 		},
 		Gone: func(_ wire.Offset, list []proof.Hash) error {
 			v.Gone += uint64(len(list))
-			add(list)
+			for _, leaf := range list {
+				visit(leaf)
+			}
 			return nil
 		},
 		Absent: func(from, to wire.Offset) error {
 			v.Absent += uint64(to - from)
 			for ; from < to; from++ {
-				add([]proof.Hash{proof.AbsentLeaf(line.ID, from)})
+				visit(proof.AbsentLeaf(line.ID, from))
 			}
 			return nil
 		},
 	})
-	return tree, err
 }

@@ -52,16 +52,22 @@ func Verifiers(file []byte) (Keys, error) {
 	return note.VerifierList(list...), nil
 }
 
-// PublicKeys returns the keys in a file as those that verify.
+// PublicKeys returns the keys in a file as those that verify, each once: with one that is there twice nothing could be verified.
 func PublicKeys(file []byte) (list []string, err error) {
 	err = keys(file, func(i int, key string) error {
-		if private, ok := strings.CutPrefix(key, "PRIVATE+KEY+"); ok {
-			if key, err = public(private); err != nil {
+		if strings.HasPrefix(key, private) {
+			if key, err = public(key); err != nil {
 				return fmt.Errorf("line %d is not a key that signs", i)
 			}
 		}
-		if _, err := note.NewVerifier(key); err != nil {
+		v, err := note.NewVerifier(key)
+		if err != nil {
 			return fmt.Errorf("line %d is not a key that verifies", i)
+		}
+		for _, have := range list {
+			if h, err := note.NewVerifier(have); err == nil && h.Name() == v.Name() && h.KeyHash() == v.KeyHash() {
+				return nil
+			}
 		}
 		list = append(list, key)
 		return nil
@@ -72,15 +78,19 @@ func PublicKeys(file []byte) (list []string, err error) {
 	return list, err
 }
 
-// public returns the key that verifies, of name+hash+seed.
-func public(private string) (string, error) {
-	name, rest, _ := strings.Cut(private, "+")
-	_, seed, _ := strings.Cut(rest, "+")
-	p, err := base64.StdEncoding.DecodeString(seed)
-	if err != nil || len(p) != 1+ed25519.SeedSize {
+const private = "PRIVATE+KEY+"
+
+// public returns the key that verifies what a key signs.
+func public(key string) (string, error) {
+	s, err := note.NewSigner(key)
+	if err != nil {
+		return "", err
+	}
+	seed, err := base64.StdEncoding.DecodeString(strings.SplitN(key, "+", 5)[4]) // PRIVATE+KEY+name+hash+seed
+	if err != nil || len(seed) != 1+ed25519.SeedSize {
 		return "", errors.New("it is not an Ed25519 key")
 	}
-	return note.NewEd25519VerifierKey(name, ed25519.NewKeyFromSeed(p[1:]).Public().(ed25519.PublicKey))
+	return note.NewEd25519VerifierKey(s.Name(), ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey))
 }
 
 func keys(file []byte, visit func(line int, key string) error) error {

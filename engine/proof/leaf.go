@@ -68,35 +68,43 @@ type Leaves struct{ buf []byte }
 
 // Of appends the leaves of a record's events, in their order. An act has one, of the audit stream of its tenant, whose id is given.
 func (l *Leaves) Of(dst []Hash, r *seg.Record, audit wire.StreamID) ([]Hash, error) {
+	err := Events(r, audit, func(e *Event) {
+		l.buf = e.append(l.buf[:0])
+		dst = append(dst, sha256.Sum256(l.buf))
+	})
+	return dst, err
+}
+
+// Events visits the events of a record as Of does. What it shows of one may be used until visit returns.
+func Events(r *seg.Record, audit wire.StreamID, visit func(*Event)) error {
 	e := Event{Stream: r.Stream, Position: r.Position, Commit: r.Commit}
 	events, salted := r.Events(), r.Kind == seg.KindAppend
 	var salt Salt
 	if salted {
 		if len(r.Body) < seg.SaltSize {
-			return dst, errRecord
+			return errRecord
 		}
 		salt = Salt(r.Body)
 	} else {
 		e.Stream = audit
 		var ok bool
 		if events, _, ok = r.AuditEvent(); !ok {
-			return dst, errRecord
+			return errRecord
 		}
 	}
 	for range r.Count {
 		event, rest, ok := wire.NextEvent(events)
 		if !ok {
-			return dst, errRecord
+			return errRecord
 		}
-		e.Encoded = events[:len(events)-len(rest)]
+		e.Encoded = events[: len(events)-len(rest) : len(events)-len(rest)]
 		if events = rest; salted {
 			e.Salt = SaltOf(salt, event.Offset)
 		}
-		l.buf = e.append(l.buf[:0])
-		dst = append(dst, sha256.Sum256(l.buf))
+		visit(&e)
 	}
 	if len(events) > 0 {
-		return dst, errRecord
+		return errRecord
 	}
-	return dst, nil
+	return nil
 }

@@ -5,9 +5,9 @@ import (
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/transparency-dev/merkle/rfc6962"
 
@@ -86,73 +86,111 @@ const manifestFormat = 1
 // Encode writes the manifest. There is one way only in which a manifest is written.
 func (m *Manifest) Encode() []byte {
 	m.Format = manifestFormat
-	var b bytes.Buffer
-	lines := json.NewEncoder(&b)
-	lines.SetEscapeHTML(false)
-	lines.Encode(&m.Head) // none of it can fail
+	p := encode(&m.Head)
 	for i := range m.Streams {
-		lines.Encode(&m.Streams[i])
+		p = append(p, encode(&m.Streams[i])...)
 	}
+	return p
+}
+
+// encode writes a value as a line.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	line := json.NewEncoder(&b)
+	line.SetEscapeHTML(false)
+	line.Encode(v) // nothing that is written here can fail
 	return b.Bytes()
+}
+
+// errWritten says that something means what it should, and is not written as it should be. Then two readers might understand two things.
+var errWritten = errors.New("it is not written as it should be")
+
+// decode reads what encode has written, without the newline, and refuses everything else.
+func decode(line []byte, into any) error {
+	if err := json.Unmarshal(line, into); err != nil {
+		return err
+	}
+	if got := encode(into); !bytes.Equal(got[:len(got)-1], line) {
+		return errWritten
+	}
+	return nil
 }
 
 // DecodeManifest reads a manifest, and refuses what Encode does not write.
 func DecodeManifest(p []byte) (*Manifest, error) {
 	m := &Manifest{}
-	for i, rest := 0, p; len(rest) > 0; i++ {
+	for i, rest := 0, p; i == 0 || len(rest) > 0; i++ {
 		line, after, whole := bytes.Cut(rest, []byte("\n"))
 		if rest = after; !whole {
 			return nil, fmt.Errorf("line %d of the manifest is cut short", i+1)
 		}
-		into := any(&m.Head)
-		if i > 0 {
+		var err error
+		if i == 0 {
+			err = m.Head.decode(line)
+		} else {
 			m.Streams = append(m.Streams, Stream{})
-			into = &m.Streams[i-1]
+			err = m.Streams[i-1].decode(line)
 		}
-		if err := json.Unmarshal(line, into); err != nil {
+		if err == nil && i > 1 && m.Streams[i-2].ID >= m.Streams[i-1].ID {
+			err = errors.New("the streams are not in the order of their ids")
+		}
+		if err != nil {
 			return nil, fmt.Errorf("line %d of the manifest: %w", i+1, err)
 		}
-		if i == 0 && m.Format != manifestFormat {
-			return nil, fmt.Errorf("the manifest has format %d, and this program knows %d alone", m.Format, manifestFormat)
-		}
-		if i > 0 {
-			if why := m.Streams[i-1].bad(m.Streams[:i-1]); why != "" {
-				return nil, fmt.Errorf("line %d of the manifest: %s", i+1, why)
-			}
-		}
-	}
-	if !bytes.Equal(m.Encode(), p) {
-		return nil, fmt.Errorf("the manifest is not written as manifests are")
 	}
 	return m, nil
 }
 
-// bad says why a line cannot follow others, or nothing.
-func (s *Stream) bad(before []Stream) string {
-	if n := len(before); n > 0 && before[n-1].ID >= s.ID {
-		return "the streams are not in the order of their ids"
+// decode reads the head's line.
+func (h *Head) decode(line []byte) error {
+	if err := decode(line, h); err != nil {
+		return err
 	}
-	if s.Base > s.Oldest || s.Oldest > s.Head {
-		return "base, oldest and head are out of order"
+	if h.Format != manifestFormat {
+		return fmt.Errorf("it has format %d, and this program knows %d alone", h.Format, manifestFormat)
+	}
+	for _, id := range []string{h.Checkpoint, h.Previous} {
+		if got, err := wire.ParseCheckpointID(id); id != "" && (err != nil || got.String() != id) || h.Checkpoint == "" {
+			return fmt.Errorf("%q is no id of a checkpoint", id)
+		}
+	}
+	return nil
+}
+
+// decode reads a stream's line.
+func (s *Stream) decode(line []byte) error {
+	if err := decode(line, s); err != nil {
+		return err
+	}
+	if s.Base > s.Oldest || s.Oldest > s.Head || s.Head-s.Base > maxTree {
+		return errors.New("base, oldest and head are out of order")
 	}
 	next := s.Base
 	for _, a := range s.Absent {
 		if a.From < next || a.From >= a.To || a.To > s.Head {
-			return "the runs of absent events make no sense"
+			return errors.New("the runs of absent events make no sense")
+		}
+		if a.Reason != Retention && a.Reason != Purge && a.Reason != Lost {
+			return fmt.Errorf("events are absent for a reason %q", a.Reason)
 		}
 		next = a.To
 	}
-	return ""
+	return nil
 }
 
 // LinesRoot returns how many lines a manifest has, and the root of the tree of them.
 func LinesRoot(manifest []byte) (n uint64, root Hash) {
 	var t Tree
-	for line := range strings.SplitSeq(strings.TrimSuffix(string(manifest), "\n"), "\n") {
-		t.Append(Hash(rfc6962.DefaultHasher.HashLeaf([]byte(line))))
+	for line := range bytes.Lines(manifest) {
+		t.Append(leafOfLine(bytes.TrimSuffix(line, []byte("\n"))))
 	}
 	return t.Size(), t.Root()
 }
+
+func leafOfLine(line []byte) Hash { return Hash(rfc6962.DefaultHasher.HashLeaf(line)) }
+
+// Size returns how many leaves the stream's tree has.
+func (s *Stream) Size() uint64 { return uint64(s.Head - s.Base) }
 
 // Missing reports whether the event at an offset was gone before it could be hashed, and up to where the same holds of those behind it.
 func (s *Stream) Missing(o wire.Offset) (absent bool, until wire.Offset) {

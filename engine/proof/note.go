@@ -49,6 +49,9 @@ func (n *Note) Sign(signers ...Signer) ([]byte, error) {
 
 // Open returns what a signed note says, once one of the keys has verified it. It returns the names of those that have.
 func Open(signed []byte, keys Keys) (*Note, []string, error) {
+	if len(signed) > maxNote {
+		return nil, nil, errNote
+	}
 	opened, err := note.Open(signed, keys)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the note's signature: %w", err)
@@ -64,11 +67,43 @@ func Open(signed []byte, keys Keys) (*Note, []string, error) {
 	return n, by, nil
 }
 
+// errOther says that a manifest is sound, and of another checkpoint than its note.
+var errOther = errors.New("the manifest is of another checkpoint than the note")
+
+// errRoot says that a manifest is not the one that was signed.
+var errRoot = errors.New("its root is not the one that the note commits to")
+
+// Manifest returns the manifest that the note commits to, if the text is that.
+func (n *Note) Manifest(text []byte) (*Manifest, error) {
+	if lines, root := LinesRoot(text); lines != n.Lines || root != n.Root {
+		return nil, errRoot
+	}
+	m, err := DecodeManifest(text)
+	if err != nil {
+		return nil, err
+	}
+	return m, n.agrees(&m.Head)
+}
+
+// agrees checks that a head is that of the note's checkpoint.
+func (n *Note) agrees(h *Head) error {
+	if h.Checkpoint != n.ID.String() || h.Label != n.Label || h.Tenant != n.Tenant || h.Position != n.Position || h.Time != n.Time {
+		return errOther
+	}
+	return nil
+}
+
 // errNote says that a text is not that of a checkpoint's note.
 var errNote = errors.New("it is not the note of a checkpoint")
 
+// maxNote is more than any note has, in bytes: a hundred signatures.
+const maxNote = 64 << 10
+
 // Read returns what a signed note says, whoever may have signed it.
 func Read(signed []byte) (*Note, error) {
+	if len(signed) > maxNote {
+		return nil, errNote
+	}
 	text, _, ok := strings.Cut(string(signed), "\n\n")
 	if !ok {
 		return nil, errNote
@@ -76,41 +111,28 @@ func Read(signed []byte) (*Note, error) {
 	return parse(text + "\n")
 }
 
+// parse reads a text, and refuses what Text does not write: it looks for what may be there, and then compares.
 func parse(text string) (*Note, error) {
 	lines := strings.Split(text, "\n")
-	if len(lines) < 7 {
+	if len(lines) != 7 && len(lines) != 8 { // the last one is empty
 		return nil, errNote
 	}
 	n := &Note{}
-	var store uint64
-	if c, err := fmt.Sscanf(lines[0], "kimberlite/%16x/tenant/%d", &store, &n.Tenant); c != 2 || err != nil {
+	origin := strings.Split(lines[0], "/")
+	if len(origin) != 4 {
 		return nil, errNote
 	}
-	n.Store = seg.StoreID(store)
-	size, err1 := strconv.ParseUint(lines[1], 10, 64)
-	root, err2 := base64.StdEncoding.DecodeString(lines[2])
-	if err1 != nil || err2 != nil || len(root) != len(n.Root) {
+	store, err1 := strconv.ParseUint(origin[1], 16, 64)
+	tenant, err2 := strconv.ParseUint(origin[3], 10, 64)
+	size, err3 := strconv.ParseUint(lines[1], 10, 64)
+	root, err4 := base64.StdEncoding.DecodeString(lines[2])
+	if errors.Join(err1, err2, err3, err4) != nil || len(root) != len(n.Root) {
 		return nil, errNote
 	}
-	n.Lines, n.Root = size, Hash(root)
+	n.Store, n.Tenant, n.Lines, n.Root = seg.StoreID(store), wire.TenantID(tenant), size, Hash(root)
 	for _, l := range lines[3:] {
 		name, value, _ := strings.Cut(l, " ")
-		var err error
-		switch name {
-		case "checkpoint":
-			n.ID, err = wire.ParseCheckpointID(value)
-		case "label":
-			n.Label = value
-		case "position":
-			var p uint64
-			p, err = strconv.ParseUint(value, 10, 64)
-			n.Position = wire.Position(p)
-		case "time":
-			var t time.Time
-			t, err = time.Parse(time.RFC3339Nano, value)
-			n.Time = wire.Time(t.UnixNano())
-		}
-		if err != nil {
+		if err := n.field(name, value); err != nil {
 			return nil, errNote
 		}
 	}
@@ -118,4 +140,23 @@ func parse(text string) (*Note, error) {
 		return nil, errNote
 	}
 	return n, nil
+}
+
+// field takes up an extension line.
+func (n *Note) field(name, value string) (err error) {
+	switch name {
+	case "checkpoint":
+		n.ID, err = wire.ParseCheckpointID(value)
+	case "label":
+		n.Label = value
+	case "position":
+		var p uint64
+		p, err = strconv.ParseUint(value, 10, 64)
+		n.Position = wire.Position(p)
+	case "time":
+		var t time.Time
+		t, err = time.Parse(time.RFC3339Nano, value)
+		n.Time = wire.Time(t.UnixNano())
+	}
+	return err
 }

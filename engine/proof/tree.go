@@ -17,11 +17,22 @@ type Tree struct {
 }
 
 // Append adds a leaf.
-func (t *Tree) Append(leaf Hash) {
-	for n := t.size; n&1 == 1; n >>= 1 { // a subtree of each size that there is becomes one of twice that
+func (t *Tree) Append(leaf Hash) { t.grow(leaf, nil) }
+
+// grow adds a leaf, and shows each perfect subtree that there is now: the leaf is one.
+func (t *Tree) grow(leaf Hash, show func(compact.NodeID, Hash)) {
+	level := uint(0)
+	for n := t.size; ; n >>= 1 { // a subtree of each size that there is becomes one of twice that
+		if show != nil {
+			show(compact.NewNodeID(level, n), leaf)
+		}
+		if n&1 == 0 {
+			break
+		}
 		last := len(t.nodes) - 1
 		leaf = children(&t.nodes[last], &leaf)
 		t.nodes = t.nodes[:last]
+		level++
 	}
 	t.nodes = append(t.nodes, leaf)
 	t.size++
@@ -72,6 +83,9 @@ func (t *Tree) AppendTo(p []byte) []byte {
 // errTree says that bytes are no tree.
 var errTree = errors.New("proof: no tree")
 
+// maxTree is more leaves than any tree has: offsets are counted from zero, and their number is never near.
+const maxTree = 1 << 62
+
 // DecodeTree reads what AppendTo has written, and returns what follows.
 func DecodeTree(p []byte) (t Tree, rest []byte, err error) {
 	if len(p) < 8 {
@@ -79,7 +93,7 @@ func DecodeTree(p []byte) (t Tree, rest []byte, err error) {
 	}
 	t.size = binary.LittleEndian.Uint64(p)
 	n := bits.OnesCount64(t.size)
-	if p = p[8:]; len(p) < n*sha256.Size {
+	if p = p[8:]; t.size > maxTree || len(p) < n*sha256.Size {
 		return Tree{}, nil, errTree
 	}
 	for range n {
