@@ -131,7 +131,7 @@ func (p *pruning) index(x *Index) (changed bool, err error) {
 
 // blob stores what is left of a blob, and of its sections in an index.
 func (p *pruning) blob(x *Index, old Blob) error {
-	raw, err := p.box.Blob(old)
+	raw, err := p.box.Blob(old, MaxBlob)
 	if err != nil {
 		return err
 	}
