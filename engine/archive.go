@@ -98,32 +98,49 @@ func lockText(t wire.Time) string {
 	return timeText(t)
 }
 
-// unlockable says why what a checkpoint has must not be locked until an instant: something of it is to be gone by then.
-func (m *Machine) unlockable(t *tenant, c *checkpoint, until wire.Time) *wire.Error {
-	if until == 0 {
-		return nil
-	}
-	if until <= m.clock.now {
-		return wire.Errorf(wire.InvalidRequest, "the lock would end %s, which is past", timeText(until))
-	}
+// leaving is the first day on which something of a checkpoint is to be gone.
+type leaving struct {
+	at     wire.Time // never where nothing is known to go
+	stream string
+	why    string
+}
+
+// firstLeaving returns that of a checkpoint of a tenant.
+func (m *Machine) firstLeaving(t *tenant, c *checkpoint) leaving {
+	first := leaving{at: never}
 	for _, s := range t.streams {
 		if s.created > c.commit {
 			continue
 		}
-		due, what := never, ""
-		if s.deleted {
-			due, what = s.purge, "is deleted, and is to be purged"
+		if s.deleted && s.purge < first.at {
+			first = leaving{s.purge, s.name, "is deleted, and is to be purged"}
 		}
 		if s.retention.Set && s.oldest < s.head {
-			if d := m.daysFrom(s.firstTime, s.retention.Value); d < due {
-				due, what = d, "has a retention, by which its oldest event is to go"
+			if d := m.daysFrom(s.firstTime, s.retention.Value); d < first.at {
+				first = leaving{d, s.name, "has a retention, by which its oldest event is to go"}
 			}
 		}
-		if due < until {
-			return wire.Errorf(wire.InvalidRequest, "the lock would end %s, and stream %q %s %s; end it before", timeText(until), s.name, what, purgeText(due))
-		}
 	}
-	return nil
+	return first
+}
+
+// refuses says why nothing of a checkpoint may be locked until an instant, or nothing.
+func (l leaving) refuses(until wire.Time) *wire.Error {
+	if until <= l.at {
+		return nil
+	}
+	return wire.Errorf(wire.InvalidRequest, "the lock would end %s, and stream %q %s %s; end it before", timeText(until), l.stream, l.why, purgeText(l.at))
+}
+
+// unlockable says why what a checkpoint has must not be locked until an instant, or nothing.
+func (m *Machine) unlockable(t *tenant, c *checkpoint, until wire.Time) *wire.Error {
+	switch {
+	case until == 0:
+		return nil
+	case until <= m.clock.now:
+		return wire.Errorf(wire.InvalidRequest, "the lock would end %s, which is past", timeText(until))
+	}
+	return m.firstLeaving(t, c).refuses(until)
 }
 
 // errNoRoom says that what was done cannot be told to the log.
@@ -153,7 +170,7 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 	} else {
 		m.cfg.hit(ProbeArchiveGoesOn)
 	}
-	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, scope: m.scopeOfTenant(t), state: k.sending}
+	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, now: m.clock.now, leaving: m.firstLeaving(t, c), scope: m.scopeOfTenant(t), state: k.sending}
 	for _, s := range t.streams {
 		j.scope.list = append(j.scope.list, m.viewOf(s, cutOff{}))
 	}

@@ -44,7 +44,9 @@ type sendJob struct {
 	of      *checkpoint
 	to      string
 	lock    wire.Time // 0 for none
-	scope   *scope    // its list is all streams of the tenant, by id
+	now     wire.Time
+	leaving leaving
+	scope   *scope // its list is all streams of the tenant, by id
 	leaves  []leafFile
 	state   *sending
 	objects seg.Objects
@@ -140,6 +142,11 @@ func (s *sender) place() archive.Place {
 
 // begin makes the archive one, and finds what an earlier checkpoint of the tenant has brought there.
 func (s *sender) begin() error {
+	if l, ok := s.objects.(seg.Locker); ok && l.LockedUnasked() > 0 {
+		if e := s.leaving.refuses(s.now + wire.Time(l.LockedUnasked())); e != nil {
+			return fmt.Errorf("the bucket locks whatever is put into it: %s", e.Message)
+		}
+	}
 	if err := s.box.Begin(); err != nil {
 		return err
 	}

@@ -307,6 +307,30 @@ func TestWhatIsRemovedLeavesTheArchive(t *testing.T) {
 	}
 }
 
+func TestALockEndsBeforeSomethingIsToGo(t *testing.T) {
+	a := newArchiving(t)
+	a.fill(1)
+	a.checkpoint("first")
+	lock := func(span wire.Span) wire.ResponseBody {
+		return a.call(1, &wire.ArchiveCheckpoint{Of: 1, Ref: wire.CheckpointRef{Label: "first"}, Destination: "mem", LockUntil: wire.Some(a.now.Wall + wire.Time(span))})
+	}
+	a.call(1, &wire.SetRetention{Stream: a.mail, Days: wire.Some(uint32(5))}) // of ten seconds each
+	for _, c := range []struct {
+		span wire.Span
+		ok   bool
+	}{{60 * engine.Second, false}, {-engine.Second, false}, {40 * engine.Second, true}} {
+		b := lock(c.span)
+		e, refused := b.(*wire.Error)
+		if refused == c.ok || refused && e.Code != wire.InvalidRequest {
+			t.Errorf("a lock for %d: %+v", c.span, b)
+		}
+	}
+	a.pass(2)
+	if x := a.info("first").Archives[0]; x.Done || !strings.Contains(x.Trouble, "does not lock") {
+		t.Errorf("an archive that cannot lock: %+v", x)
+	}
+}
+
 // fill2 appends to the stream that is left.
 func (a *archivingRig) fill2(n int) {
 	for range n {
