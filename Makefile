@@ -44,7 +44,7 @@ crash: ## kill -9 the real binary under load: make crash ROUNDS=10
 
 s3: ## the object stores against a real S3 server, versitygw, which this installs into ./bin
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
-	$(GO) run ./internal/s3 bin/versitygw $(GO) test ./io/object -run OnS3 -count=1 -rapid.checks=20
+	$(GO) run ./internal/s3 bin/versitygw sh -c '$(GO) test ./io/object -run OnS3 -count=1 -rapid.checks=20 && $(GO) test ./io/host -run OnS3 -count=1'
 
 fuzz: ## so many inputs for every fuzz target: make fuzz FUZZTIME=100000x
 	@for t in $$($(GO) test ./fuzz -list 'Fuzz.*' | grep ^Fuzz); do \
