@@ -331,6 +331,29 @@ func TestALockEndsBeforeSomethingIsToGo(t *testing.T) {
 	}
 }
 
+func TestDamageToACheckpointIsFound(t *testing.T) {
+	for _, what := range []string{"checkpoint-", "leaves-"} {
+		a := newArchiving(t)
+		a.fill(5)
+		a.checkpoint("first")
+		if r := a.checked(); r.Damaged() || r.Checkpoints != 1 {
+			t.Fatalf("%+v", r)
+		}
+		names, err := a.fs.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, what) {
+				change(t, a.d.Mount(), name, 60, func(p []byte) { p[0] ^= 1 })
+			}
+		}
+		if r := a.checked(); len(r.Findings) != 1 || r.Findings[0].Kind != engine.BadCheckpoint {
+			t.Errorf("%s: %+v", what, r.Findings)
+		}
+	}
+}
+
 // fill2 appends to the stream that is left.
 func (a *archivingRig) fill2(n int) {
 	for range n {

@@ -18,19 +18,20 @@ type CheckReport struct {
 	Findings []Finding
 	Kept     []string // files in which recoveries have kept unfinished writes, and repairs what they replaced
 
-	LSN        seg.LSN // of the last entry
-	Segments   int
-	Snapshots  int // named by the manifest
-	Tables     int // snapshots of tables, the same
-	Sealed     int // sealed files
-	Batches    int // whole ones
-	LogBytes   int64
-	SealedSize int64 // of the sealed files
-	Entries    int   // in both
-	Events     int   // in both
-	EventBytes int64 // of data
-	Tenants    int
-	Streams    int
+	LSN         seg.LSN // of the last entry
+	Segments    int
+	Snapshots   int // named by the manifest
+	Tables      int // snapshots of tables, the same
+	Checkpoints int // kept ones
+	Sealed      int // sealed files
+	Batches     int // whole ones
+	LogBytes    int64
+	SealedSize  int64 // of the sealed files
+	Entries     int   // in both
+	Events      int   // in both
+	EventBytes  int64 // of data
+	Tenants     int
+	Streams     int
 }
 
 // Finding is one thing that is not as it should be.
@@ -54,6 +55,7 @@ const (
 	Scar           FindingKind = "scar"                // corruption where nothing lies that counts
 	BadSnapshot    FindingKind = "bad snapshot"        // loses nothing, while the log or another one holds the same
 	BadTables      FindingKind = "bad tables snapshot" // loses nothing, while $sql is whole or another one holds the same
+	BadCheckpoint  FindingKind = "bad checkpoint"      // loses no event, but the proof of what there was
 	BadSealed      FindingKind = "bad sealed file"     // bytes of a sealed file are not what was written
 	MissingEvents  FindingKind = "missing events"      // no file holds them, and nothing else says why
 	BadEvent       FindingKind = "bad event"           // its checksum is not that of its data, although its entry is whole
@@ -96,7 +98,7 @@ func Check(fs seg.Files, cfg Config) (*CheckReport, error) {
 		tenants: map[wire.TenantID]sight{}, streams: map[wire.StreamID]sight{},
 	}
 	c.r.each = c.entry
-	for _, part := range []func() error{c.files, c.snapshots, c.sealed, c.log, c.covered, c.tables} {
+	for _, part := range []func() error{c.files, c.snapshots, c.sealed, c.log, c.covered, c.tables, c.checkpoints} {
 		if err = part(); err != nil {
 			break
 		}

@@ -127,6 +127,10 @@ var advice = map[engine.FindingKind]struct{ means, next string }{
 		"a snapshot of a tenant's tables cannot be used; nothing is lost by it while there is another one, or the tenant's statements are all there. Where it says that statements are let go of, the tables are lost",
 		"look for the disk's own errors; the server passes it over, and writes a new one when there are more statements; where the tables are lost, put a snapshot of them back from a copy of the data directory",
 	},
+	engine.BadCheckpoint: {
+		"what is kept of a checkpoint cannot be used; no event is lost by it, but what proves what there was. A file of leaves serves all later checkpoints of the tenant",
+		"look for the disk's own errors, and put the file back from a copy of the data directory; without one, delete the checkpoint and cut another. Archives that have it are not touched",
+	},
 	engine.BadSealed: {
 		"the disk does not hold what was written to a sealed file",
 		"look for the disk's own errors, put the file back from a copy of the data directory, and check again; without a copy, " +
@@ -169,6 +173,9 @@ func printReport(w io.Writer, r *engine.CheckReport) error {
 	ofTables := ""
 	if r.Tables > 0 {
 		ofTables = fmt.Sprintf(", and %d of tables,", r.Tables)
+	}
+	if r.Checkpoints > 0 {
+		ofTables += fmt.Sprintf(" and %d checkpoints,", r.Checkpoints)
 	}
 	fmt.Fprintf(&b, "checked %d segments, %d sealed files (%d bytes) and %d snapshots%s up to entry %d: %d entries in %d batches (%d bytes), %d events (%d bytes) in %d streams of %d tenants\n",
 		r.Segments, r.Sealed, r.SealedSize, r.Snapshots, ofTables, r.LSN, r.Entries, r.Batches, r.LogBytes, r.Events, r.EventBytes, r.Streams, r.Tenants)
@@ -219,22 +226,23 @@ func span(one, many string, from, to uint64) string {
 
 // jsonReport is a report as JSON.
 type jsonReport struct {
-	Damaged    bool          `json:"damaged"`
-	Findings   []jsonFinding `json:"findings"`
-	Kept       []string      `json:"kept,omitempty"`
-	LastEntry  uint64        `json:"last_entry"`
-	Segments   int           `json:"segments"`
-	Sealed     int           `json:"sealed_files"`
-	SealedSize int64         `json:"sealed_bytes"`
-	Snapshots  int           `json:"snapshots"`
-	Tables     int           `json:"table_snapshots"`
-	Batches    int           `json:"batches"`
-	LogBytes   int64         `json:"log_bytes"`
-	Entries    int           `json:"entries"`
-	Events     int           `json:"events"`
-	EventBytes int64         `json:"event_bytes"`
-	Tenants    int           `json:"tenants"`
-	Streams    int           `json:"streams"`
+	Damaged     bool          `json:"damaged"`
+	Findings    []jsonFinding `json:"findings"`
+	Kept        []string      `json:"kept,omitempty"`
+	LastEntry   uint64        `json:"last_entry"`
+	Segments    int           `json:"segments"`
+	Sealed      int           `json:"sealed_files"`
+	SealedSize  int64         `json:"sealed_bytes"`
+	Snapshots   int           `json:"snapshots"`
+	Tables      int           `json:"table_snapshots"`
+	Checkpoints int           `json:"checkpoints"`
+	Batches     int           `json:"batches"`
+	LogBytes    int64         `json:"log_bytes"`
+	Entries     int           `json:"entries"`
+	Events      int           `json:"events"`
+	EventBytes  int64         `json:"event_bytes"`
+	Tenants     int           `json:"tenants"`
+	Streams     int           `json:"streams"`
 }
 
 type jsonFinding struct {
@@ -272,7 +280,7 @@ type jsonStreamLoss struct {
 func printReportJSON(w io.Writer, r *engine.CheckReport) error {
 	v := jsonReport{
 		Damaged: r.Damaged(), Findings: []jsonFinding{}, Kept: r.Kept, LastEntry: uint64(r.LSN), Segments: r.Segments,
-		Sealed: r.Sealed, SealedSize: r.SealedSize, Snapshots: r.Snapshots, Tables: r.Tables,
+		Sealed: r.Sealed, SealedSize: r.SealedSize, Snapshots: r.Snapshots, Tables: r.Tables, Checkpoints: r.Checkpoints,
 		Batches: r.Batches, LogBytes: r.LogBytes, Entries: r.Entries, Events: r.Events, EventBytes: r.EventBytes, Tenants: r.Tenants, Streams: r.Streams,
 	}
 	for _, f := range r.Findings {
