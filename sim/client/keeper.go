@@ -24,22 +24,25 @@ type Keeper struct {
 	config *plan.Config
 	left   int // operations to come
 
-	link    *keeperLink
-	dialing bool
-	made    bool      // the tenant is
-	pending *deed     // under way, or of unknown outcome
-	streams []*kept   // all that ever were
-	acts    []string  // what the audit stream must say
-	purges  int       // of them, how many streams were seen to be purged
-	order   []*kept   // streams of keyed appends, oldest first, one element for each
-	clock   wire.Time // the latest that was told
-	logged  wire.Time // the latest commit time that was told: no crash takes the clock back before it
-	wall    wire.Time // the server's wall clock, then
-	doubted bool      // and it was not believed
-	ending  int       // how far the last look has got
-	audited audited
-	count   int // of appends
-	stopped bool
+	link     *keeperLink
+	dialing  bool
+	made     bool      // the tenant is
+	pending  *deed     // under way, or of unknown outcome
+	streams  []*kept   // all that ever were
+	acts     []string  // what the audit stream must say
+	purges   int       // of them, how many streams were seen to be purged
+	order    []*kept   // streams of keyed appends, oldest first, one element for each
+	clock    wire.Time // the latest that was told
+	logged   wire.Time // the latest commit time that was told: no crash takes the clock back before it
+	wall     wire.Time // the server's wall clock, then
+	doubted  bool      // and it was not believed
+	finishes bool      // it does no more but for the end
+	parting  int       // how far the farewell has got
+	expires  wire.Time // when what the farewell has appended last does
+	ending   int       // how far the last look has got
+	audited  audited
+	count    int // of appends
+	stopped  bool
 }
 
 // kept is a stream of a keeper.
@@ -111,19 +114,24 @@ func NewKeeper(w World, s *check.Suite, source rng.Source, index int, config *pl
 	}
 }
 
-// Finish has the keeper do no more than to look at everything once.
-func (k *Keeper) Finish() { k.left = 0 }
+// Finish has the keeper do no more than to write its farewell, and to look at everything once.
+func (k *Keeper) Finish() {
+	k.left, k.finishes = 0, true
+	k.later()
+}
 
 // Idle reports whether the keeper has done all that it has to.
 func (k *Keeper) Idle() bool {
-	return k.stopped || k.left == 0 && k.pending == nil && k.ending > len(k.streams)+1
+	return k.stopped || k.finishes && k.pending == nil && k.ending > len(k.streams)+1
 }
 
 // Removed returns the data of the events that are known to be gone: those of streams that are purged, and those that
-// retention has cut off. What was appended once more, after its key was forgotten, is gone when all of it is.
-func (k *Keeper) Removed() (purged, expired [][]byte) {
+// retention has cut off, up to the oldest offset that the keeper was told or that the log has. What was appended once more,
+// after its key was forgotten, is gone when all of it is.
+func (k *Keeper) Removed(oldest func(wire.StreamID) wire.Offset) (purged, expired [][]byte) {
 	there := map[string]bool{}
 	for _, x := range k.streams {
+		x.oldest = max(x.oldest, int(oldest(x.id)))
 		for i, e := range x.events {
 			there[string(e.Data)] = there[string(e.Data)] || !x.purged && i >= x.oldest
 		}
@@ -160,7 +168,7 @@ func (k *Keeper) day() wire.Time { return wire.Time(k.config.Day) }
 
 // Pump does the next thing.
 func (k *Keeper) Pump() {
-	if k.Idle() {
+	if k.Idle() || k.left == 0 && k.pending == nil && !k.finishes {
 		return
 	}
 	if k.suite.Holes { // what is lost with the log nobody can keep
@@ -400,6 +408,9 @@ func (l *keeperLink) watch() {
 // draw chooses the next deed. In the end every stream is looked at, and then the audit stream.
 func (k *Keeper) draw() *deed {
 	if k.left == 0 {
+		if d := k.farewell(); d != nil {
+			return d
+		}
 		k.ending++
 		switch {
 		case k.ending <= len(k.streams):
@@ -473,10 +484,10 @@ func (k *Keeper) drawCreate() *deed {
 func (k *Keeper) drawAppend(x *kept) *deed {
 	r := k.rand
 	k.count++
-	b := &wire.AppendEvents{Stream: x.id, IdempotencyKey: wire.Some(wire.Key{byte(k.count), byte(k.count >> 8), 1})}
+	b := &wire.AppendEvents{Stream: x.id, IdempotencyKey: k.key()}
 	b.Timestamps.Set = true
 	for i := range 1 + r.N(min(3, k.config.MaxBatchEvents)) {
-		b.Events = append(b.Events, fmt.Appendf(nil, "%d.%d.%08x", k.count, i, uint32(r.Uint64()))) // to be found in files
+		b.Events = append(b.Events, k.data(i))
 		b.Timestamps.Value = append(b.Timestamps.Value, k.drawTime(x))
 	}
 	if r.N(3) == 0 && len(x.keys) > 0 {
@@ -495,6 +506,16 @@ func (k *Keeper) drawAppend(x *kept) *deed {
 		d.follow = b
 	}
 	return d
+}
+
+// key returns the key of the present append.
+func (k *Keeper) key() wire.Option[wire.Key] {
+	return wire.Some(wire.Key{byte(k.count), byte(k.count >> 8), 1})
+}
+
+// data returns what an event of the present append has, to be found in files.
+func (k *Keeper) data(i int) []byte {
+	return fmt.Appendf(nil, "%d.%d.%08x", k.count, i, uint32(k.rand.Uint64()))
 }
 
 // drawTime draws an event time: so many days ago, or one that expires when retention sees the clock next, or then.

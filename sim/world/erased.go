@@ -27,7 +27,7 @@ func (w *World) erased() {
 		}
 		return
 	}
-	purged, expired := w.keeper.Removed()
+	purged, expired := w.keeper.Removed(w.history.oldest)
 	expired = append(expired, w.tables.Removed(w.history.oldest(check.Statements(client.ClerkTenant)))...)
 	if len(purged)+len(expired) == 0 {
 		return

@@ -434,8 +434,11 @@ func (w *World) loopConfig() loop.Config {
 	return c
 }
 
-// diskLatency draws how long a use of a file takes.
+// diskLatency draws how long a use of a file takes. At rest that may be long, so that something happens while a sweep is under way.
 func (w *World) diskLatency() int64 {
+	if w.phase == resting {
+		return w.latency.Log(10_000, 30_000_000)
+	}
 	if rand, ok := w.disk.slow.Fire(); ok {
 		w.in.Observe("slow")
 		return rand.Log(10_000_000, 20_000_000_000)
