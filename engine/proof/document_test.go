@@ -295,6 +295,8 @@ func TestWhoSignsNonsenseIsNotBelieved(t *testing.T) {
 	if a.signed, err = a.note.Sign(signer); err != nil {
 		t.Fatal(err)
 	}
+	b.streams[1].add(t, record(seg.KindAppend, news, 0, 11, "news"))
+	b = checkpoint(t, b.note.ID, "", 12, a, b.streams...)
 	d := b.since(t, a, testAudit)
 	d.Streams[0] = proof.Pair{Earlier: a.show(t, 3), Later: b.show(t, 2), Path: []proof.Digest{}}
 	if x, err := d.Verify(keys); err == nil {
