@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -125,10 +126,7 @@ func (a *archivingRig) info(label string) *wire.GetCheckpointReply {
 // opened opens a checkpoint of the archive, and verifies all of it.
 func (a *archivingRig) opened(label string) *archive.Checkpoint {
 	a.t.Helper()
-	keys, err := proof.Verifiers([]byte(testKey))
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	keys := testKeys(a.t)
 	box := &archive.Box{Objects: a.at}
 	places, err := box.Find("")
 	if err != nil {
@@ -360,4 +358,96 @@ func (a *archivingRig) fill2(n int) {
 		a.append(1, a.orders, fmt.Sprintf("late order %d", a.n))
 		a.n++
 	}
+}
+
+func TestAnArchiveProvesEventsAndThatNothingHasChanged(t *testing.T) {
+	a := newArchiving(t)
+	a.fill(100)
+	a.checkpoint("first")
+	a.send("first")
+	keys := testKeys(t)
+	a.call(1, &wire.SetRetention{Stream: a.orders, Days: wire.Some(uint32(1))})
+	a.call(1, &wire.DeleteStream{Stream: a.mail, RetentionOverride: wire.Some(uint32(1))})
+	a.pass(30)
+	a.fill2(10)
+	a.create(1, "news")
+	a.checkpoint("second")
+	a.send("second")
+	first, second := a.opened("first"), a.opened("second")
+
+	d, err := first.Prove(first.Manifest.Stream(a.orders), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := d.Verify(keys)
+	if err != nil || !strings.HasPrefix(string(in.Event.Data), "order 7 ") || in.Note.Label != "first" {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	// It is gone by now, and whoever has kept the first proof proves it of the second checkpoint too.
+	gone, err := second.Prove(second.Manifest.Stream(a.orders), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err = gone.Verify(keys); err != nil || in.Event != nil || in.Absent != "" {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	if err := gone.Attach(d.Event); err != nil {
+		t.Fatal(err)
+	}
+	if in, err = gone.Verify(keys); err != nil || in.Note.Label != "second" {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	audit, err := second.Prove(second.Manifest.Stream(1<<63|1), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err = audit.Verify(keys); err != nil || !strings.Contains(string(in.Event.Data), "stream.create") {
+		t.Fatalf("%+v, %v", in, err)
+	}
+
+	c, err := second.ProveSince(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := c.Verify(keys)
+	if err != nil || !x.Whole || len(x.Streams) != 4 || x.Streams[1].Later != nil || x.Streams[2].Earlier != nil {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if c, err = second.ProveSince(first, a.orders); err != nil {
+		t.Fatal(err)
+	}
+	if x, err = c.Verify(keys); err != nil || x.Whole || len(x.Streams) != 1 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if _, err := first.ProveSince(second); err == nil {
+		t.Error("an earlier checkpoint goes on from a later one")
+	}
+}
+
+// Where all checkpoints before were deleted, trees begin anew, and nothing is proven of what came before.
+func TestTreesThatBeginAnewAreNotCompared(t *testing.T) {
+	a := newArchiving(t)
+	a.fill(100)
+	a.checkpoint("first")
+	a.send("first")
+	a.call(1, &wire.SetRetention{Stream: a.orders, Days: wire.Some(uint32(1))})
+	a.pass(30)
+	a.call(1, &wire.DeleteCheckpoint{Of: 1, Ref: wire.CheckpointRef{Label: "first"}})
+	a.pass(1)
+	a.fill(10)
+	a.checkpoint("second")
+	a.send("second")
+	first, second := a.opened("first"), a.opened("second")
+	if _, err := second.ProveSince(first); !errors.Is(err, proof.ErrBase) {
+		t.Error(err)
+	}
+}
+
+func testKeys(t *testing.T) proof.Keys {
+	t.Helper()
+	keys, err := proof.Verifiers([]byte(testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }

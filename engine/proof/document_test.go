@@ -226,11 +226,15 @@ func TestAProofOfSomethingElseIsRefused(t *testing.T) {
 func TestAHistoryThatChangesIsNotConsistent(t *testing.T) {
 	_, keys := testKeys(t)
 	for name, forge := range map[string]func(a *sample, o *sampleStream){ // their order means nothing
-		"an event":        func(_ *sample, o *sampleStream) { o.leaves[0][0] ^= 1 },
-		"another base":    func(_ *sample, o *sampleStream) { o.Base, o.leaves = 4, o.leaves[1:] },
-		"a shorter one":   func(_ *sample, o *sampleStream) { o.Head, o.leaves = 8, o.leaves[:5] },
-		"absent no more":  func(_ *sample, o *sampleStream) { o.Absent = nil },
-		"absent by now":   func(_ *sample, o *sampleStream) { o.Absent[0].To++ },
+		"an event":       func(_ *sample, o *sampleStream) { o.leaves[0][0] ^= 1 },
+		"another base":   func(_ *sample, o *sampleStream) { o.Base, o.leaves = 4, o.leaves[1:] },
+		"a shorter one":  func(_ *sample, o *sampleStream) { o.Head, o.leaves = 8, o.leaves[:5] },
+		"absent no more": func(_ *sample, o *sampleStream) { o.Absent = nil },
+		"absent by now":  func(_ *sample, o *sampleStream) { o.Absent[0].To++ },
+		"more absent": func(_ *sample, o *sampleStream) {
+			o.Absent = append(o.Absent, proof.Absent{From: 8, To: 9, Reason: proof.Lost})
+		},
+		"another clock":   func(b *sample, _ *sampleStream) { b.note.Time++ },
 		"another reason":  func(_ *sample, o *sampleStream) { o.Absent[0].Reason = proof.Purge },
 		"another tenant":  func(b *sample, _ *sampleStream) { b.note.Tenant, b.man.Tenant = 43, 43 },
 		"another store":   func(b *sample, _ *sampleStream) { b.note.Store++ },
@@ -262,6 +266,54 @@ func TestAHistoryThatChangesIsNotConsistent(t *testing.T) {
 		} else if name == "another base" && !errors.Is(err, proof.ErrBase) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// An event that is not where it says, and a head that is not the first line, are refused, although somebody has signed them.
+func TestWhoSignsNonsenseIsNotBelieved(t *testing.T) {
+	var err error
+	signer, keys := testKeys(t)
+	_, b := samples(t)
+	o := b.streams[0]
+	r := record(seg.KindAppend, orders, o.Head+1, 11, "an event too far")
+	o.add(t, r)
+	b = checkpoint(t, b.note.ID, "", 12, nil, o)
+	if x, err := b.include(t, 0, o.Head-1, false).Verify(keys); err == nil {
+		t.Error(say(x))
+	}
+	two := *o.events[0]
+	two.Encoded = append(slices.Clone(two.Encoded), o.events[1].Encoded...)
+	o.events[0], o.leaves[0] = &two, two.Leaf()
+	b = checkpoint(t, b.note.ID, "", 12, nil, o)
+	if x, err := b.include(t, 0, o.Base, false).Verify(keys); err == nil {
+		t.Error(say(x))
+	}
+	a, b := samples(t)
+	empty := proof.Stream{ID: news, Name: "news", Class: "NonPHI"} // whose root is not that of an empty tree
+	a.man.Streams = append(a.man.Streams[:2:2], empty, a.man.Streams[2])
+	a.note.Lines, a.note.Root = proof.LinesRoot(a.man.Encode())
+	if a.signed, err = a.note.Sign(signer); err != nil {
+		t.Fatal(err)
+	}
+	b.streams[1].add(t, record(seg.KindAppend, news, 0, 11, "news"))
+	b = checkpoint(t, b.note.ID, "", 12, a, b.streams...)
+	d := b.since(t, a, testAudit)
+	d.Streams[0] = proof.Pair{Earlier: a.show(t, 3), Later: b.show(t, 2), Path: []proof.Digest{}}
+	if x, err := d.Verify(keys); err == nil {
+		t.Error(say(x))
+	}
+	a, b = samples(t)
+	d = b.since(t, a, orders)
+	first := proof.Digest(hashLeaf([]byte("x")))
+	b.note.Lines, b.note.Root = proof.LinesRoot([]byte("x\n" + d.Later.Head.Text + "\n"))
+	signed, err := b.note.Sign(signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Later = proof.Side{Note: string(signed), Head: proof.Line{Text: d.Later.Head.Text, Index: 1, Path: []proof.Digest{first}}}
+	d.Streams = []proof.Pair{}
+	if x, err := d.Verify(keys); err == nil {
+		t.Error(say(x))
 	}
 }
 
