@@ -497,3 +497,39 @@ func ExampleClient_QueryAt() {
 	fmt.Println(then, now)
 	// Output: [{Ada 100}] [{Ada 70}]
 }
+
+// Freeze a tenant, and read it as it was.
+func ExampleClient_Checkpoint() {
+	addr, stop := hosttest.Example()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	orders, err := c.CreateStream(ctx, "orders")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Append(ctx, orders, [][]byte{[]byte("one"), []byte("two")}); err != nil {
+		log.Fatal(err)
+	}
+	cp, err := c.Checkpoint(ctx, "Q4-2026-audit")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Append(ctx, orders, [][]byte{[]byte("three")}); err != nil {
+		log.Fatal(err)
+	}
+	for e, err := range c.Events(ctx, orders, 0, client.AsOf(cp.Position)) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Offset, string(e.Data))
+	}
+	// Output:
+	// 0 one
+	// 1 two
+}

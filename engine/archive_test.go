@@ -366,6 +366,11 @@ func TestAnArchiveProvesEventsAndThatNothingHasChanged(t *testing.T) {
 	a.checkpoint("first")
 	a.send("first")
 	keys := testKeys(t)
+	early := a.opened("first")
+	d, err := early.Prove(early.Manifest.Stream(a.orders), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.call(1, &wire.SetRetention{Stream: a.orders, Days: wire.Some(uint32(1))})
 	a.call(1, &wire.DeleteStream{Stream: a.mail, RetentionOverride: wire.Some(uint32(1))})
 	a.pass(30)
@@ -375,10 +380,6 @@ func TestAnArchiveProvesEventsAndThatNothingHasChanged(t *testing.T) {
 	a.send("second")
 	first, second := a.opened("first"), a.opened("second")
 
-	d, err := first.Prove(first.Manifest.Stream(a.orders), 7)
-	if err != nil {
-		t.Fatal(err)
-	}
 	in, err := d.Verify(keys)
 	if err != nil || !strings.HasPrefix(string(in.Event.Data), "order 7 ") || in.Note.Label != "first" {
 		t.Fatalf("%+v, %v", in, err)

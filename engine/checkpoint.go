@@ -109,6 +109,8 @@ func (m *Machine) deleteCheckpoint(r *Request, b *wire.DeleteCheckpoint, fx []Ef
 	}
 	m.cfg.hit(ProbeCheckpointDeleted)
 	m.keeping.untidy = true
+	delete(m.keeping.trouble, c.id)
+	delete(m.weights, c.id)
 	return m.reply(r, &wire.DeleteCheckpointReply{Position: t.position}, m.state.lsn, fx)
 }
 

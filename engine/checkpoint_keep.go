@@ -45,19 +45,24 @@ func (m *Machine) keepOn(fx []Effect) []Effect {
 	return fx
 }
 
-// nextCut returns the first checkpoint that is not kept yet.
-func (m *Machine) nextCut() (*tenant, *checkpoint) {
+// nextCut returns the next checkpoint that is to be kept: of each tenant its first, since the later ones go on from it; first of those
+// tenants where nothing has failed.
+func (m *Machine) nextCut() (of *tenant, next *checkpoint) {
 	if m.state.cuts == 0 {
 		return nil, nil
 	}
 	for _, t := range m.state.order {
-		for _, c := range t.checkpoints {
-			if !c.kept {
-				return t, c
-			}
+		i := slices.IndexFunc(t.checkpoints, func(c *checkpoint) bool { return !c.kept })
+		if i < 0 {
+			continue
+		}
+		if c := t.checkpoints[i]; m.keeping.trouble[c.id] == "" {
+			return t, c
+		} else if next == nil {
+			of, next = t, c
 		}
 	}
-	return nil, nil
+	return of, next
 }
 
 // keepBy starts a job once what was decided so far is durable. Until it ends no file is removed that it may read.
