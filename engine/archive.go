@@ -50,14 +50,11 @@ const (
 
 // archiveCheckpoint has a checkpoint sent to an archive. What is there already is not sent again.
 func (m *Machine) archiveCheckpoint(r *Request, b *wire.ArchiveCheckpoint, fx []Effect) []Effect {
-	t, fx := m.checkpointed(r, b.Of, fx)
-	if t == nil {
+	t, c, fx := m.meant(r, b.Of, b.Ref, fx)
+	if c == nil {
 		return fx
 	}
-	c := t.find(b.Ref)
 	switch {
-	case c == nil:
-		return m.noCheckpoint(r, t, b.Ref, fx)
 	case t.health != sound:
 		return m.readOnly(r, t, fx)
 	case b.Destination == "" || len(b.Destination) > wire.MaxDestination:

@@ -93,15 +93,11 @@ func checkpointAct(r *Request, kind seg.Kind, verb string, id wire.CheckpointID,
 
 // deleteCheckpoint deletes a checkpoint. Nothing else goes with it.
 func (m *Machine) deleteCheckpoint(r *Request, b *wire.DeleteCheckpoint, fx []Effect) []Effect {
-	t, fx := m.checkpointed(r, b.Of, fx)
-	if t == nil {
+	t, c, fx := m.meant(r, b.Of, b.Ref, fx)
+	if c == nil {
 		return fx
 	}
-	c := t.find(b.Ref)
-	switch {
-	case c == nil:
-		return m.noCheckpoint(r, t, b.Ref, fx)
-	case t.health != sound:
+	if t.health != sound {
 		return m.readOnly(r, t, fx)
 	}
 	if e := m.carryOut(checkpointAct(r, seg.KindDropCheckpoint, "checkpoint.delete", c.id, c.label)); e != nil {
@@ -112,6 +108,19 @@ func (m *Machine) deleteCheckpoint(r *Request, b *wire.DeleteCheckpoint, fx []Ef
 	delete(m.keeping.trouble, c.id)
 	delete(m.weights, c.id)
 	return m.reply(r, &wire.DeleteCheckpointReply{Position: t.position}, m.state.lsn, fx)
+}
+
+// meant finds the checkpoint that a request is about.
+func (m *Machine) meant(r *Request, of wire.TenantID, ref wire.CheckpointRef, fx []Effect) (*tenant, *checkpoint, []Effect) {
+	t, fx := m.checkpointed(r, of, fx)
+	if t == nil {
+		return nil, nil, fx
+	}
+	c := t.find(ref)
+	if c == nil {
+		return nil, nil, m.noCheckpoint(r, t, ref, fx)
+	}
+	return t, c, fx
 }
 
 // noCheckpoint refuses a request about a checkpoint that is not there.

@@ -181,13 +181,9 @@ func (m *Machine) listCheckpoints(r *Request, b *wire.ListCheckpoints, fx []Effe
 
 // getCheckpoint answers with one checkpoint, and a page of the streams that it has.
 func (m *Machine) getCheckpoint(r *Request, b *wire.GetCheckpoint, fx []Effect) []Effect {
-	t, fx := m.checkpointed(r, b.Of, fx)
-	if t == nil {
-		return fx
-	}
-	c := t.find(b.Ref)
+	t, c, fx := m.meant(r, b.Of, b.Ref, fx)
 	if c == nil {
-		return m.noCheckpoint(r, t, b.Ref, fx)
+		return fx
 	}
 	after := max(t.lsn, m.state.lsn) // that it is kept is outside the tenant's log
 	return m.inspect(t, []*checkpoint{c}, b, func(l lookResult, fx []Effect) []Effect {
