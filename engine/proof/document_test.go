@@ -208,6 +208,7 @@ func TestAProofOfSomethingElseIsRefused(t *testing.T) {
 		refused(name, err)
 	}
 	extend("a part without the streams of one alone", func(d *proof.Consistency) { d.Streams = d.Streams[1:] })
+	extend("a part without any stream", func(d *proof.Consistency) { d.Streams = []proof.Pair{} })
 	extend("a stream twice", func(d *proof.Consistency) { d.Streams = append(d.Streams, d.Streams[3]) })
 	extend("another order", func(d *proof.Consistency) { d.Streams[0], d.Streams[3] = d.Streams[3], d.Streams[0] })
 	extend("two streams", func(d *proof.Consistency) { d.Streams[0].Later = d.Streams[3].Later })
@@ -304,14 +305,15 @@ func TestWhoSignsNonsenseIsNotBelieved(t *testing.T) {
 	}
 	a, b = samples(t)
 	d = b.since(t, a, orders)
-	first := proof.Digest(hashLeaf([]byte("x")))
-	b.note.Lines, b.note.Root = proof.LinesRoot([]byte("x\n" + d.Later.Head.Text + "\n"))
+	head, line := d.Later.Head.Text, d.Streams[0].Later.Text
+	x, h, l := hashLeaf([]byte("x")), hashLeaf([]byte(head)), hashLeaf([]byte(line))
+	b.note.Lines, b.note.Root = proof.LinesRoot([]byte("x\n" + head + "\n" + line + "\n"))
 	signed, err := b.note.Sign(signer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Later = proof.Side{Note: string(signed), Head: proof.Line{Text: d.Later.Head.Text, Index: 1, Path: []proof.Digest{first}}}
-	d.Streams = []proof.Pair{}
+	d.Later = proof.Side{Note: string(signed), Head: proof.Line{Text: head, Index: 1, Path: []proof.Digest{proof.Digest(x), proof.Digest(l)}}}
+	d.Streams[0].Later = &proof.Line{Text: line, Index: 2, Path: []proof.Digest{proof.Digest(hashNode(x, h))}}
 	if x, err := d.Verify(keys); err == nil {
 		t.Error(say(x))
 	}
