@@ -36,6 +36,7 @@ func documents(t testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"inclusion":          b.include(t, 0, 9, false).Encode(),
 		"inclusion-audit":    b.include(t, 2, 1, false).Encode(),
+		"inclusion-kept":     a.include(t, 0, 3, false).Encode(),
 		"inclusion-leaf":     b.include(t, 0, 3, true).Encode(),
 		"inclusion-absent":   b.include(t, 0, 7, false).Encode(),
 		"consistency":        b.since(t, a, orders, mail, news, testAudit).Encode(),
@@ -48,7 +49,7 @@ func TestProofsAreVerified(t *testing.T) {
 	docs := documents(t)
 	for _, c := range []struct{ name, want string }{
 		{"inclusion", `orders 9 "four" at 8`}, {"inclusion-audit", `$audit 1 "{\"act\":\"stream.create\"}" at 2`},
-		{"inclusion-leaf", "orders 3 a leaf"}, {"inclusion-absent", "orders 7 lost"},
+		{"inclusion-kept", `orders 3 "one" at 3`}, {"inclusion-leaf", "orders 3 a leaf"}, {"inclusion-absent", "orders 7 lost"},
 		{"consistency", "7 to 12, whole: orders 9 to 12, mail purged, news new, $audit 2 to 3"}, {"consistency-stream", "7 to 12: orders 9 to 12"},
 	} {
 		got, err := prove(docs[c.name], keys)
