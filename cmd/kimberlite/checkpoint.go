@@ -17,7 +17,7 @@ of it: kimberlite read orders --at checkpoint:Q4, SELECT ... AS OF CHECKPOINT 'Q
 	}))
 	cmd.AddCommand(
 		newCheckpointCreate(a), newCheckpointList(a), newCheckpointShow(a), newCheckpointDiff(a), newCheckpointDelete(a),
-		newCheckpointArchive(a), newCheckpointVerify(a), newCheckpointKey(a),
+		newCheckpointArchive(a), newCheckpointVerify(a), newCheckpointProve(a), newCheckpointCheck(a), newCheckpointKey(a),
 	)
 	return cmd
 }

@@ -23,6 +23,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			wd, err := os.Getwd()
+			e.Setenv("PROOFS", wd+"/../../testdata/proof")
 			e.Setenv("QUAKES", wd+"/../../testdata/earthquakes.jsonl")
 			e.Setenv("GORACE", "atexit_sleep_ms=10") // a second for each of the many commands, otherwise
 			return err

@@ -20,7 +20,6 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-
 func TestASmallArchiveIsSound(t *testing.T) {
 	s := newSmall(t)
 	if got := s.String(); got != "5 there, 2 gone, 2 absent, <nil>" {

@@ -56,7 +56,7 @@ var (
 	errTenants = errors.New("the checkpoints are not of the same tenant of the same store")
 	errOrder   = errors.New("the later checkpoint is not behind the earlier one")
 	errPairs   = errors.New("a stream is shown twice, or out of order, or with another one")
-	errPart    = errors.New("a stream is shown of one checkpoint alone, which tells something only where all streams of both are shown")
+	errPart    = errors.New("no stream is shown, or one of one checkpoint alone, which tells something only where all streams of both are shown")
 	// ErrBase says that trees begin at different events, so that they cannot be compared.
 	ErrBase = errors.New("its trees begin at different events: all checkpoints in between were deleted, and nothing can be compared")
 	errPast = errors.New("which events are absent has changed")
@@ -98,7 +98,7 @@ func (d *Consistency) Verify(keys Keys) (*Extended, error) {
 		parts = parts || s.Earlier == nil || s.Later == nil
 	}
 	x.Whole = before == x.Earlier.Lines && after == x.Later.Lines
-	if parts && !x.Whole {
+	if !x.Whole && (parts || len(x.Streams) == 0) {
 		return nil, errPart
 	}
 	return x, nil

@@ -36,6 +36,7 @@ func documents(t testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"inclusion":          b.include(t, 0, 9, false).Encode(),
 		"inclusion-audit":    b.include(t, 2, 1, false).Encode(),
+		"inclusion-kept":     a.include(t, 0, 3, false).Encode(),
 		"inclusion-leaf":     b.include(t, 0, 3, true).Encode(),
 		"inclusion-absent":   b.include(t, 0, 7, false).Encode(),
 		"consistency":        b.since(t, a, orders, mail, news, testAudit).Encode(),
@@ -48,7 +49,7 @@ func TestProofsAreVerified(t *testing.T) {
 	docs := documents(t)
 	for _, c := range []struct{ name, want string }{
 		{"inclusion", `orders 9 "four" at 8`}, {"inclusion-audit", `$audit 1 "{\"act\":\"stream.create\"}" at 2`},
-		{"inclusion-leaf", "orders 3 a leaf"}, {"inclusion-absent", "orders 7 lost"},
+		{"inclusion-kept", `orders 3 "one" at 3`}, {"inclusion-leaf", "orders 3 a leaf"}, {"inclusion-absent", "orders 7 lost"},
 		{"consistency", "7 to 12, whole: orders 9 to 12, mail purged, news new, $audit 2 to 3"}, {"consistency-stream", "7 to 12: orders 9 to 12"},
 	} {
 		got, err := prove(docs[c.name], keys)
@@ -208,6 +209,7 @@ func TestAProofOfSomethingElseIsRefused(t *testing.T) {
 		refused(name, err)
 	}
 	extend("a part without the streams of one alone", func(d *proof.Consistency) { d.Streams = d.Streams[1:] })
+	extend("a part without any stream", func(d *proof.Consistency) { d.Streams = []proof.Pair{} })
 	extend("a stream twice", func(d *proof.Consistency) { d.Streams = append(d.Streams, d.Streams[3]) })
 	extend("another order", func(d *proof.Consistency) { d.Streams[0], d.Streams[3] = d.Streams[3], d.Streams[0] })
 	extend("two streams", func(d *proof.Consistency) { d.Streams[0].Later = d.Streams[3].Later })
@@ -304,14 +306,15 @@ func TestWhoSignsNonsenseIsNotBelieved(t *testing.T) {
 	}
 	a, b = samples(t)
 	d = b.since(t, a, orders)
-	first := proof.Digest(hashLeaf([]byte("x")))
-	b.note.Lines, b.note.Root = proof.LinesRoot([]byte("x\n" + d.Later.Head.Text + "\n"))
+	head, line := d.Later.Head.Text, d.Streams[0].Later.Text
+	x, h, l := hashLeaf([]byte("x")), hashLeaf([]byte(head)), hashLeaf([]byte(line))
+	b.note.Lines, b.note.Root = proof.LinesRoot([]byte("x\n" + head + "\n" + line + "\n"))
 	signed, err := b.note.Sign(signer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Later = proof.Side{Note: string(signed), Head: proof.Line{Text: d.Later.Head.Text, Index: 1, Path: []proof.Digest{first}}}
-	d.Streams = []proof.Pair{}
+	d.Later = proof.Side{Note: string(signed), Head: proof.Line{Text: head, Index: 1, Path: []proof.Digest{proof.Digest(x), proof.Digest(l)}}}
+	d.Streams[0].Later = &proof.Line{Text: line, Index: 2, Path: []proof.Digest{proof.Digest(hashNode(x, h))}}
 	if x, err := d.Verify(keys); err == nil {
 		t.Error(say(x))
 	}

@@ -203,7 +203,11 @@ func (l *Leaves) open(store StoreID, id wire.CheckpointID) error {
 	}
 	for p = p[12:]; len(p) > 0; p = p[leafRun:] {
 		n := func(i int) uint64 { return binary.LittleEndian.Uint64(p[8*i:]) }
-		l.runs = append(l.runs, run{wire.StreamID(n(0)), wire.Offset(n(1)), n(2), n(3)})
+		r := run{wire.StreamID(n(0)), wire.Offset(n(1)), n(2), n(3)}
+		if k := len(l.runs); k > 0 && l.runs[k-1].stream >= r.stream || !r.within(start) {
+			return ErrDamaged
+		}
+		l.runs = append(l.runs, r)
 	}
 	return nil
 }
@@ -220,6 +224,14 @@ func (l *Leaves) Check() error {
 	return nil
 }
 
+// within reports whether the leaves of a run lie between the header and the index, and whether their offsets are some.
+func (r *run) within(end uint64) bool {
+	if r.at < leavesHeader || r.at > end || r.count > (end-r.at)/sha256.Size || uint64(r.first)+r.count < r.count {
+		return false
+	}
+	return (r.count+chunkLeaves-1)/chunkLeaves*(chunkSize-chunkLeaves*sha256.Size)+r.count*sha256.Size <= end-r.at
+}
+
 // Close closes the file.
 func (l *Leaves) Close() error { return l.f.Close() }
 
@@ -232,10 +244,13 @@ func (l *Leaves) Of(stream wire.StreamID) (first, next wire.Offset) {
 	return l.runs[i].first, l.runs[i].first + wire.Offset(l.runs[i].count)
 }
 
-// Read appends the leaves of a stream from an offset on, up to another, all of which must be there. It fails with ErrDamaged where
-// they are not what was written.
+// Read appends the leaves of a stream from an offset on, up to another. It fails with ErrDamaged where
+// they are not there, or not what was written.
 func (l *Leaves) Read(dst [][sha256.Size]byte, stream wire.StreamID, from, to wire.Offset) ([][sha256.Size]byte, error) {
 	i := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].stream >= stream })
+	if i == len(l.runs) || l.runs[i].stream != stream || from < l.runs[i].first || uint64(to-l.runs[i].first) > l.runs[i].count {
+		return dst, ErrDamaged
+	}
 	r := l.runs[i]
 	for o := uint64(from - r.first); o < uint64(to-r.first); {
 		chunk := o / chunkLeaves
