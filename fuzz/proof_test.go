@@ -2,7 +2,6 @@ package fuzz
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,7 +22,7 @@ func proofVector(f *testing.F, name string) []byte {
 
 func proofKeys(f *testing.F) proof.Keys {
 	f.Helper()
-	keys, err := proof.Verifiers(proofVector(f, "keys.txt"))
+	keys, err := proof.Verifiers(proofVector(f, "private.key"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -87,7 +86,8 @@ func FuzzProofNote(f *testing.F) {
 
 // FuzzProofKeys: of a file of keys either every line that is not empty counts, or none. The same key never verifies twice.
 func FuzzProofKeys(f *testing.F) {
-	f.Add(proofVector(f, "keys.txt"))
+	f.Add(proofVector(f, "private.key"))
+	f.Add(proofVector(f, "public.key"))
 	f.Add([]byte("# nothing\n\n"))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		public, err := proof.PublicKeys(p)
@@ -119,13 +119,6 @@ func FuzzProofDocument(f *testing.F) {
 		}
 		proven[claim] = true
 		f.Add(p)
-	}
-	var refused []struct{ Document string }
-	if err := json.Unmarshal(proofVector(f, "refused.json"), &refused); err != nil {
-		f.Fatal(err)
-	}
-	for _, v := range refused {
-		f.Add([]byte(v.Document))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		doc, claim := proofDocument(p, keys)
