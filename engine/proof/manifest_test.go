@@ -273,8 +273,8 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := proof.Open(a.signed, other); err == nil {
-		t.Error("another key verifies")
+	if _, _, err := proof.Open(a.signed, other); err == nil || !strings.Contains(err.Error(), `"kimberlite-test" (48b7874a)`) {
+		t.Errorf("with another key: %v", err)
 	}
 	for _, bad := range []string{"", "# nothing", "x", testKey[:len(testKey)-4], strings.Replace(testKey, "48b7874a", "48b7874b", 1), "PRIVATE+KEY+"} {
 		if _, err := proof.Verifiers([]byte(bad)); err == nil {

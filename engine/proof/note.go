@@ -54,7 +54,7 @@ func Open(signed []byte, keys Keys) (*Note, []string, error) {
 	}
 	opened, err := note.Open(signed, keys)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the note's signature: %w", err)
+		return nil, nil, fmt.Errorf("the note's signature: %w", whose(err))
 	}
 	n, err := parse(opened.Text)
 	if err != nil {
@@ -65,6 +65,19 @@ func Open(signed []byte, keys Keys) (*Note, []string, error) {
 		by = append(by, s.Name)
 	}
 	return n, by, nil
+}
+
+// whose says which keys have signed a note that none of the keys at hand has, so that somebody can look for one of them.
+func whose(err error) error {
+	var other *note.UnverifiedNoteError
+	if !errors.As(err, &other) || len(other.Note.UnverifiedSigs) == 0 {
+		return err
+	}
+	var by []string
+	for _, s := range other.Note.UnverifiedSigs[:min(4, len(other.Note.UnverifiedSigs))] {
+		by = append(by, fmt.Sprintf("%q (%08x)", s.Name, s.Hash))
+	}
+	return fmt.Errorf("%w; give the public key of one of those that say they have signed it: %s", err, strings.Join(by, ", "))
 }
 
 // errOther says that a manifest is sound, and of another checkpoint than its note.
