@@ -273,7 +273,7 @@ func (l *loaded) take(v *view, w *seg.Walker) {
 }
 
 // behind returns the offset of the first event that is not among those by which a stream begins: in says of an event whether it
-// is, and is so of none behind one of which it is not.
+// is, and is so of none behind one of which it is not. Events that are lost just there count as among those: who reads them is told.
 func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error) {
 	if v.low == v.head {
 		return v.low, nil
@@ -299,7 +299,7 @@ func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error
 	case n == 0 && len(list) == 0:
 		return 0, c.missing(v, v.low, nil)
 	case n == 0:
-		return v.low, nil
+		return max(list[0].first, v.low), nil
 	}
 	b := &list[n-1]
 	from := max(b.first, v.low)
@@ -314,7 +314,10 @@ func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error
 	if last < b.next { // what follows it may be missing
 		return 0, c.missing(v, last, at.trouble)
 	}
-	return last, nil
+	if n < len(list) {
+		return list[n].first, nil
+	}
+	return v.head, nil
 }
 
 // missing says why there is no event at an offset.

@@ -25,7 +25,7 @@ type Tables struct {
 	sent     map[int]*sending // by number
 	order    int              // of the last that was sent
 	off      bool
-	streamed [SQLTables]bool // names that streams were given
+	streamed [SQLNames]bool // names that streams were given
 }
 
 // KeyWindow says which keys of a stream are remembered: of the last Count statements that had one, none for as long as Age
@@ -121,7 +121,7 @@ func (x *Tables) named(r *seg.Record) {
 	if json.Unmarshal(e.Data, &act) != nil {
 		return
 	}
-	for k := range SQLTables {
+	for k := range SQLNames {
 		if act.Stream == ContestedName(k) {
 			t, _ := x.at(r.Position - 1)
 			x.suite.must(Answers, !t.taken[k], "stream %s is made at position %d, where a table of the name is", act.Stream, r.Position)
@@ -132,8 +132,8 @@ func (x *Tables) named(r *seg.Record) {
 
 // stolen reports whether a statement makes a table with a name that a stream has, or had before a crash.
 func (x *Tables) stolen(text string) bool {
-	template, k := which(Writes, text)
-	return template == sqlName && x.streamed[k]
+	p := writePhrases[text]
+	return p.template == sqlName && x.streamed[p.table]
 }
 
 // once judges that a statement is not in the log a second time, while its key is remembered.
@@ -257,6 +257,7 @@ func (x *Tables) at(p wire.Position) (t *tables, last []result) {
 type result struct {
 	code     wire.Code // of the refusal; 0 without one
 	affected uint64
+	columns  []string // nil where nobody looks at them
 	rows     [][]wire.Value
 }
 
@@ -348,10 +349,13 @@ func (x *Tables) answered(rule Invariant, text string, params []wire.Value, at w
 	}
 	t, _ := x.at(p)
 	want := t.query(text, params)
-	if template, _ := which(Queries, text); template == sqlClock && !at.Set && len(b.Rows) > 0 && want.code == 0 {
+	if queryPhrases[text].template == sqlClock && !at.Set && len(b.Rows) > 0 && want.code == 0 {
 		want.rows[0][0] = b.Rows[0][0] // the present is later than the last statement
 	}
-	x.suite.must(rule, want.code == 0 && equal(b.Rows, want.rows), "%s %s as of position %d gives %v, expected is %v, refusal %s", text, describe(params), p, b.Rows, want.rows, want.code)
+	if !x.suite.must(rule, want.code == 0 && equal(b.Rows, want.rows), "%s %s as of position %d gives %v, expected is %v, refusal %s", text, describe(params), p, b.Rows, want.rows, want.code) {
+		return
+	}
+	x.suite.must(rule, want.columns == nil || slices.Equal(b.Columns, want.columns), "%s as of position %d has the columns %v, expected are %v", text, p, b.Columns, want.columns)
 }
 
 // Ahead judges that a position is said not to be there, to somebody who knows of another one.

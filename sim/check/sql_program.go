@@ -16,6 +16,8 @@ const (
 	sqlCreate   = `CREATE TABLE t%d (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n < 1000), s TEXT, ok BOOLEAN)`
 	sqlDrop     = `DROP TABLE t%d`
 	sqlWiden    = `ALTER TABLE t%d ADD COLUMN extra INTEGER DEFAULT 7`
+	sqlNarrow   = `ALTER TABLE t%d DROP COLUMN extra`
+	sqlRename   = `ALTER TABLE t%d RENAME COLUMN extra TO more`
 	sqlView     = `CREATE VIEW v%d AS SELECT id, n FROM t%[1]d WHERE n > 10`
 	sqlDropView = `DROP VIEW v%d`
 	sqlName     = `CREATE TABLE n%d (a)` // streams want the name, too
@@ -29,6 +31,7 @@ const (
 	sqlDelete   = `DELETE FROM t%d WHERE id >= $1 AND id < $1 + 3`
 	sqlDouble   = `INSERT INTO t%d (id, n) SELECT id + 50, n FROM t%[1]d WHERE id < 50 AND id >= $1`
 
+	sqlAll    = `SELECT * FROM t%d ORDER BY id`
 	sqlRows   = `SELECT id, n, s, ok FROM t%d ORDER BY id`
 	sqlSums   = `SELECT count(*), sum(n), max(id) FROM t%d`
 	sqlSeen   = `SELECT id, n FROM v%d ORDER BY n, id`
@@ -44,17 +47,28 @@ const (
 // Longest is a query that always gives many rows.
 const Longest = sqlSeries
 
-// SQLTables is how many tables the program has.
-const SQLTables = 3
+// Everything is a query that shows every column that there is.
+const Everything = sqlAll
 
-// Writes lists the statements that write, and Queries those that read, each as often as it is to come. What makes a
+// Name is a statement that makes a table whose name streams want, too.
+const Name = sqlName
+
+// SQLTables is how many tables the program has, and SQLNames how many that have no rows, but names that streams want.
+const (
+	SQLTables = 3
+	SQLNames  = 40
+)
+
+// Writes lists the statements that write, and Queries those that read, each as often as it is to come; Alters are those that
+// change a table's columns. What makes a
 // statement is its text with a table's number.
 var (
 	Writes = []string{
-		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlView, sqlDropView, sqlName, sqlDropName, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
+		sqlCreate, sqlCreate, sqlDrop, sqlWiden, sqlNarrow, sqlRename, sqlView, sqlDropView, sqlName, sqlDropName, sqlInsert, sqlInsert, sqlInsert, sqlInsert, sqlReturn, sqlReturn,
 		sqlReplace, sqlReplace, sqlAdd, sqlAdd, sqlMove, sqlStamp, sqlDelete, sqlDouble,
 	}
-	Queries = []string{sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlCross, sqlCross, sqlSeries, sqlOnes, sqlClock, sqlNames}
+	Alters  = []string{sqlWiden, sqlNarrow, sqlRename}
+	Queries = []string{sqlAll, sqlRows, sqlRows, sqlSums, sqlSeen, sqlRange, sqlJoin, sqlCross, sqlCross, sqlSeries, sqlOnes, sqlClock, sqlNames}
 )
 
 // Parameters returns how many parameters a statement of the program has.
@@ -66,16 +80,27 @@ func Parameters(template string) int {
 	return n
 }
 
-// which finds the statement of the program that a text is, and its table's number.
-func which(list []string, text string) (template string, table int) {
+// phrase is the statement of the program that a text is, and its table's number.
+type phrase struct {
+	template string
+	table    int
+}
+
+// writePhrases and queryPhrases find the statements of the program.
+var writePhrases, queryPhrases = phrases(Writes), phrases(Queries)
+
+func phrases(list []string) map[string]phrase {
+	m := map[string]phrase{}
 	for _, template := range list {
-		for k := range SQLTables {
-			if fmt.Sprintf(template, k) == text {
-				return template, k
-			}
+		count := SQLTables
+		if template == sqlName || template == sqlDropName {
+			count = SQLNames
+		}
+		for k := range count {
+			m[fmt.Sprintf(template, k)] = phrase{template, k}
 		}
 	}
-	return "", 0
+	return m
 }
 
 // applyAll carries out the statements of an entry, those that read too: all of them, or nothing.
@@ -83,7 +108,7 @@ func (t *tables) applyAll(list []loggedText) (results []result) {
 	before := t.clone()
 	for _, s := range list {
 		r := result{}
-		if template, _ := which(Queries, s.text); template != "" {
+		if _, reads := queryPhrases[s.text]; reads {
 			r = t.query(s.text, s.params)
 		} else {
 			r = t.apply(s.text, s.params, t.now)
@@ -100,14 +125,14 @@ func (t *tables) applyAll(list []loggedText) (results []result) {
 func (t *tables) clone() *tables {
 	c := &tables{tables: map[int]*table{}, views: maps.Clone(t.views), taken: maps.Clone(t.taken), now: t.now}
 	for k, x := range t.tables { //det:order-free: each for itself
-		c.tables[k] = &table{wide: x.wide, rows: maps.Clone(x.rows)}
+		c.tables[k] = &table{added: x.added, rows: maps.Clone(x.rows)}
 	}
 	return c
 }
 
 // apply carries out a statement of the program: whole, or not at all.
 func (t *tables) apply(text string, params []wire.Value, now wire.Time) result {
-	template, k := which(Writes, text)
+	template, k := writePhrases[text].template, writePhrases[text].table
 	x := t.tables[k]
 	switch template {
 	case "":
@@ -150,8 +175,11 @@ func (t *tables) apply(text string, params []wire.Value, now wire.Time) result {
 	case sqlDrop:
 		delete(t.tables, k)
 		return result{}
-	case sqlWiden:
-		return x.widen()
+	case sqlWiden, sqlNarrow, sqlRename:
+		if template != sqlWiden && t.blind() {
+			return result{code: wire.QueryExecutionError}
+		}
+		return x.alter(template)
 	}
 	rows := maps.Clone(x.rows)
 	r := x.change(template, rows, params, now)
@@ -161,24 +189,33 @@ func (t *tables) apply(text string, params []wire.Value, now wire.Time) result {
 	return r
 }
 
-func (x *table) widen() result {
-	if x.wide {
-		return result{code: wire.QueryExecutionError}
+// blind reports whether a view is of a table that is not there. SQLite looks at all views when a column is to have another name, or
+// none.
+func (t *tables) blind() bool {
+	for k := range t.views { //det:order-free: any of them
+		if t.tables[k] == nil {
+			return true
+		}
 	}
-	x.wide = true
-	for id, r := range x.rows { //det:order-free: each for itself
-		r.extra = x.fresh()
-		x.rows[id] = r
-	}
-	return result{}
+	return false
 }
 
-// fresh returns what a new row has in the column that was added.
-func (x *table) fresh() wire.Value {
-	if x.wide {
-		return integer(7)
+// alter changes the columns behind those that a table is made with.
+func (x *table) alter(template string) result {
+	at := slices.Index(x.added, "extra")
+	others := slices.Clone(x.added)
+	switch {
+	case template == sqlWiden && at < 0:
+		x.added = append(others, "extra")
+	case template == sqlNarrow && at >= 0:
+		x.added = slices.Delete(others, at, at+1)
+	case template == sqlRename && at >= 0 && !slices.Contains(x.added, "more"):
+		x.added = others
+		x.added[at] = "more"
+	default:
+		return result{code: wire.QueryExecutionError}
 	}
-	return wire.Value{}
+	return result{}
 }
 
 // dateTime returns what SQL's datetime returns.
@@ -194,7 +231,7 @@ func (x *table) change(template string, rows map[int64]row, params []wire.Value,
 		if _, taken := rows[id]; taken && template != sqlReplace || n >= 1000 {
 			r.code = wire.ConstraintViolation
 		}
-		rows[id] = row{n, s, ok, x.fresh()}
+		rows[id] = row{n, s, ok}
 		r.affected++
 	}
 	arg := func(i int) int64 { return params[i].Int }
@@ -248,7 +285,7 @@ func (x *table) edit(template string, rows map[int64]row, params []wire.Value, n
 
 // query answers a query of the program.
 func (t *tables) query(text string, params []wire.Value) result {
-	template, k := which(Queries, text)
+	template, k := queryPhrases[text].template, queryPhrases[text].table
 	x := t.tables[k]
 	switch {
 	case template == sqlNames:
@@ -274,6 +311,9 @@ func (t *tables) query(text string, params []wire.Value) result {
 		slices.SortStableFunc(ids, func(a, b int64) int { return cmp.Compare(x.rows[a].n, x.rows[b].n) })
 	}
 	var r result
+	if template == sqlAll || template == sqlRange {
+		r.columns = append([]string{"id", "n", "s", "ok"}, x.added...)
+	}
 	for _, id := range ids {
 		y := x.rows[id]
 		switch {
@@ -283,10 +323,10 @@ func (t *tables) query(text string, params []wire.Value) result {
 			r.rows = append(r.rows, []wire.Value{integer(1)})
 		case template == sqlSeen && y.n > 10:
 			r.rows = append(r.rows, []wire.Value{integer(id), integer(y.n)})
-		case template == sqlRange && id > params[0].Int && y.n < params[1].Int:
+		case template == sqlAll, template == sqlRange && id > params[0].Int && y.n < params[1].Int:
 			all := []wire.Value{integer(id), integer(y.n), y.s, y.ok}
-			if x.wide {
-				all = append(all, y.extra)
+			for range x.added {
+				all = append(all, integer(7))
 			}
 			r.rows = append(r.rows, all)
 		}
@@ -342,6 +382,8 @@ func (t *tables) names() (r result) {
 		if t.views[k] {
 			list = append(list, fmt.Sprintf("v%d", k))
 		}
+	}
+	for k := range SQLNames {
 		if t.taken[k] {
 			list = append(list, fmt.Sprintf("n%d", k))
 		}
@@ -355,15 +397,14 @@ func (t *tables) names() (r result) {
 
 // row is a row of a table of the program.
 type row struct {
-	n     int64
-	s     wire.Value
-	ok    wire.Value
-	extra wire.Value
+	n  int64
+	s  wire.Value
+	ok wire.Value
 }
 
 type table struct {
-	wide bool // it has the column extra
-	rows map[int64]row
+	added []string // columns, each of which has 7 in every row
+	rows  map[int64]row
 }
 
 // tables is what there is at a position.

@@ -251,23 +251,50 @@ func (k *clerkLink) write() {
 		k.again(b)
 		return
 	}
-	if c.rand.N(3) == 0 {
+	switch n := c.rand.N(30); {
+	case n < 10:
 		k.sendBatch(k.draw())
-		return
+	case n < 12:
+		k.contest()
+	case n < 15:
+		k.alter()
+	case n < 16:
+		k.state(`INSERT INTO nowhere VALUES (%d)`, 1)
+	default:
+		k.state(check.Writes[c.rand.N(len(check.Writes))], c.rand.N(check.SQLTables))
 	}
+}
+
+// state sends a statement of the program that writes, with a table's number.
+func (k *clerkLink) state(template string, table int) {
+	c := k.c
 	c.count++
-	text := `INSERT INTO nowhere VALUES (1)`
-	b := &wire.Query{}
-	if c.rand.N(30) > 0 {
-		template := check.Writes[c.rand.N(len(check.Writes))]
-		text = fmt.Sprintf(template, c.rand.N(check.SQLTables))
-		b.Params = c.params(check.Parameters(template))
-	}
-	b.SQL = fmt.Sprintf("/* %d */ %s", c.count, text)
+	b := &wire.Query{SQL: fmt.Sprintf("/* %d */ %s", c.count, fmt.Sprintf(template, table)), Params: c.params(check.Parameters(template))}
 	if c.keyed && c.rand.Coin() {
 		b.IdempotencyKey = c.key()
 	}
 	k.execute(b)
+}
+
+// alter changes the columns of a table, and has a query look at them before and after.
+func (k *clerkLink) alter() {
+	c := k.c
+	table := c.rand.N(check.SQLTables)
+	k.query(table, check.Everything, wire.Option[wire.Position]{})
+	k.state(check.Alters[c.rand.N(len(check.Alters))], table)
+	k.query(table, check.Everything, wire.Option[wire.Position]{})
+}
+
+// contest makes a table behind another statement, and a stream of the same name a moment later: while it is known what has
+// become of the one, and not yet of the other.
+func (k *clerkLink) contest() {
+	c := k.c
+	name := c.rand.N(check.SQLNames)
+	k.state(check.Writes[c.rand.N(len(check.Writes))], c.rand.N(check.SQLTables))
+	k.state(check.Name, name)
+	k.later(c.rand.Log(1_000, 5_000_000), func() {
+		k.request(&wire.CreateStream{Name: check.ContestedName(name)}, func(wire.ResponseBody) {})
+	})
 }
 
 // key returns a key for what has the number that was given last.
