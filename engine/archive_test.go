@@ -442,6 +442,13 @@ func TestTreesThatBeginAnewAreNotCompared(t *testing.T) {
 	if _, err := second.ProveSince(first); !errors.Is(err, proof.ErrBase) {
 		t.Error(err)
 	}
+	if err := second.Extends(second.Manifest.Stream(a.orders), first.Manifest.Stream(a.orders)); !errors.Is(err, proof.ErrBase) {
+		t.Error(err)
+	}
+	// A tree that has begun anew where the old one did holds the same: whoever signs cannot let it begin anew in order to change it.
+	if err := second.Extends(second.Manifest.Stream(a.mail), first.Manifest.Stream(a.mail)); err != nil || second.Manifest.Previous != "" {
+		t.Error(err)
+	}
 }
 
 func testKeys(t *testing.T) proof.Keys {

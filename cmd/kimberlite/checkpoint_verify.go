@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/archive"
 	"github.com/kimberlitedb/kimberlite-go/engine/proof"
@@ -123,6 +124,7 @@ type provenJSON struct {
 	Events     uint64        `json:"events"`
 	Gone       uint64        `json:"gone"`
 	Absent     uint64        `json:"absent"`
+	Anew       []string      `json:"anew,omitempty"` // streams whose trees do not go on from those of the checkpoint before
 	Wrong      []string      `json:"wrong,omitempty"`
 }
 
@@ -143,6 +145,10 @@ func (a *app) verify(box *archive.Box, keys proof.Keys, list []archive.Place) er
 			before = c
 		}
 		verdict := "sound"
+		if len(v.Anew) > 0 {
+			verdict = "sound, begins anew"
+			fmt.Fprintf(a.stderr, "checkpoint %s begins anew in %s: what earlier ones had of them is not compared\n", v.Checkpoint, strings.Join(v.Anew, ", "))
+		}
 		if len(v.Wrong) > 0 {
 			bad++
 			verdict = v.Wrong[0]
@@ -172,7 +178,7 @@ func (v *provenJSON) judge(c, before *archive.Checkpoint) {
 			v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s: %v", v.Checkpoint, s.Err))
 		}
 	}
-	if before == nil || before.Tenant != c.Tenant || before.Store != c.Store || c.Manifest.Previous == "" {
+	if before == nil || before.Tenant != c.Tenant || before.Store != c.Store {
 		return
 	}
 	for i := range before.Manifest.Streams {
@@ -181,7 +187,11 @@ func (v *provenJSON) judge(c, before *archive.Checkpoint) {
 		if line == nil {
 			continue // it is purged
 		}
-		if err := c.Extends(line, earlier); err != nil {
+		switch err := c.Extends(line, earlier); {
+		case err == nil:
+		case c.Manifest.Previous == "" && (errors.Is(err, proof.ErrBase) || errors.Is(err, proof.ErrAbsent)): // all before were deleted
+			v.Anew = append(v.Anew, line.Name)
+		default:
 			v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s does not go on from %s: %v", v.Checkpoint, before.ID, err))
 		}
 	}

@@ -59,7 +59,8 @@ var (
 	errPart    = errors.New("no stream is shown, or one of one checkpoint alone, which tells something only where all streams of both are shown")
 	// ErrBase says that trees begin at different events, so that they cannot be compared.
 	ErrBase = errors.New("its trees begin at different events: all checkpoints in between were deleted, and nothing can be compared")
-	errPast = errors.New("which events are absent has changed")
+	// ErrAbsent says that an event is absent which was not, or the other way round.
+	ErrAbsent = errors.New("which events are absent has changed")
 )
 
 // Verify checks the proof, and returns what is proven. Nothing else of the document is.
@@ -159,7 +160,7 @@ func (s *Stream) Follows(earlier *Stream) error {
 	}
 	n := len(earlier.Absent)
 	if len(s.Absent) < n || !slices.Equal(s.Absent[:n], earlier.Absent) || len(s.Absent) > n && s.Absent[n].From < earlier.Head {
-		return errPast
+		return ErrAbsent
 	}
 	return nil
 }
