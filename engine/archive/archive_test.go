@@ -240,6 +240,14 @@ func TestABlobThatExpandsToTooMuchIsRefused(t *testing.T) {
 	}
 }
 
+// What could never be read again is not kept.
+func TestABlobThatIsTooGreatIsNotKept(t *testing.T) {
+	s := newSmall(t)
+	if _, _, err := s.box.Keep(make([]byte, archive.MaxWhole+1)); err == nil {
+		t.Error("it is kept")
+	}
+}
+
 func TestAnArchiveProvesWhatItHas(t *testing.T) {
 	s := newSmall(t)
 	c, err := s.box.Open(s.place, s.keys)

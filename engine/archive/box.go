@@ -49,6 +49,9 @@ func (b *Box) Check() error {
 
 // Keep stores a blob that is not there yet, and reads it back. It returns how many bytes it has sent.
 func (b *Box) Keep(raw []byte) (blob Blob, sent int, err error) {
+	if len(raw) > MaxWhole { // nobody would expand it again
+		return blob, 0, fmt.Errorf("a blob of %d bytes: %d are the most", len(raw), MaxWhole)
+	}
 	blob, p, err := b.Pack(raw)
 	if err != nil {
 		return blob, 0, err
