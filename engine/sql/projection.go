@@ -171,8 +171,10 @@ func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outc
 	return outcomes, nil, p.commit(entries)
 }
 
-// giveUp ends a transaction that cannot be gone on with.
+// giveUp ends a transaction that cannot be gone on with. The limit of pages is set anew: SQLite takes none below what the database has,
+// and it had more in the transaction.
 func (p *Projection) giveUp() error {
+	p.pages = 0
 	switch {
 	case p.writer.broken:
 		return p.renew()
