@@ -20,7 +20,7 @@ type Batch struct {
 	Recoveries int
 	Commits    int
 	Simulated  int64
-	Counts     [33]check.Count
+	Counts     [34]check.Count
 	Faults     map[string]world.FaultCount
 	Probes     [engine.ProbeCount]int
 	Hash       uint64 // of all traces and states, in order

@@ -47,7 +47,7 @@ func Report(w io.Writer, p *plan.Plan, r *world.Result, took time.Duration) {
 }
 
 // Checks lists how often each rule had something to be wrong about.
-func Checks(counts *[33]check.Count) string {
+func Checks(counts *[34]check.Count) string {
 	var b strings.Builder
 	real := 0
 	for _, i := range check.All {

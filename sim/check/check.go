@@ -45,12 +45,13 @@ const (
 	Buffers     Invariant = 30 // a buffer given away is not touched
 	Live        Invariant = 31 // everything ends
 	Shape       Invariant = 32 // compression and protocol version change nothing that a client sees
+	Quota       Invariant = 33 // what met a limit has met it for ever, and deleting rows frees room however full it is
 )
 
 // All lists the rules in order.
 var All = []Invariant{
 	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest,
-	Pushed, Credit, Group, Bounded, Deleted, Audit, Past, Answers, Streamed, Batches, Taint, State, Same, Buffers, Live, Shape,
+	Pushed, Credit, Group, Bounded, Deleted, Audit, Past, Answers, Streamed, Batches, Taint, State, Same, Buffers, Live, Shape, Quota,
 }
 
 // String returns the rule's name.
@@ -62,6 +63,7 @@ var names = map[Invariant]string{
 	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
 	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group", Past: "past", Answers: "answers", Streamed: "streamed", Batches: "batches",
+	Quota: "quota",
 }
 
 // Count says how often a rule was evaluated, and how often it had something to be wrong about.
@@ -90,7 +92,7 @@ func (f *Failure) Name() string {
 // Suite is all rules over one run.
 type Suite struct {
 	M      *model.Model
-	Counts [33]Count
+	Counts [34]Count
 	Failed *Failure // the first; nothing counts after it
 
 	Now     func() int64

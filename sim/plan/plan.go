@@ -40,6 +40,8 @@ type Config struct {
 	Clerk         int   `json:"clerk,omitempty"`           // operations on tables
 	Forget        int64 `json:"forget,omitempty"`          // how often the history of tables is trimmed, in nanoseconds; 0 never
 	TablesEvery   int   `json:"tables_every,omitempty"`    // bytes of statements between two snapshots of tables
+	Hoarder       int   `json:"hoarder,omitempty"`         // statements of the client that fills its tables
+	SQLPages      int   `json:"sql_pages,omitempty"`       // of a tenant's tables, where it does
 	Crew          int   `json:"crew,omitempty"`            // operations of the foreman of consumer groups
 	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds
 	Grain         int64 `json:"grain,omitempty"`           // how finely retention sees the clock, in nanoseconds

@@ -18,6 +18,7 @@ func Draw(seed uint64, ops int) *Plan {
 	p.Config.drawSealing(source.Stream("swarm.sealing"))
 	p.Config.drawCrew(source.Stream("swarm.crew"), ops)
 	p.Config.drawClerk(source.Stream("swarm.clerk"), ops)
+	p.Config.drawHoarder(source.Stream("swarm.hoarder"))
 	p.Clients = drawClients(source.Stream("swarm.clients"), &p.Config)
 	p.Ops = drawOps(source.Stream("swarm.ops"), p, ops)
 	return p
@@ -87,6 +88,15 @@ func (c *Config) drawClerk(r *rng.Rand, ops int) {
 		if r.N(3) > 0 {
 			c.Forget = r.Log(100_000_000, 20_000_000_000)
 		}
+	}
+}
+
+// drawHoarder draws how much is done to fill tables. They have few pages then, which the clerk's would not do with. The statements have
+// to be let in.
+func (c *Config) drawHoarder(r *rng.Rand) {
+	if r.Coin() && c.Clerk == 0 && c.MaxBatchBytes >= 400 {
+		c.Hoarder, c.SQLPages = int(r.Log(15, 60)), 30+r.N(30)
+		c.TablesEvery = int(r.Log(1000, 100_000))
 	}
 }
 
@@ -216,7 +226,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d tables=%dB forget=%dms day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
+	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d tables=%dB forget=%dms day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)

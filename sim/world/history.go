@@ -210,6 +210,7 @@ func (w *World) truncated(r *engine.Report) {
 			w.crew.Leave()
 			w.groups.Leave()
 			w.clerk.Leave()
+			w.hoarder.Leave()
 			w.tables.Leave()
 		}
 		whole = whole || (b.synced && !hit)

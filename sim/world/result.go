@@ -26,7 +26,7 @@ type Result struct {
 	Recoveries int
 	Fired      []fault.Fault
 	Faults     map[string]FaultCount // by kind
-	Counts     [33]check.Count
+	Counts     [34]check.Count
 	Probes     [engine.ProbeCount]int
 	Trace      *trace.Trace
 	State      [sha256.Size]byte

@@ -48,6 +48,7 @@ type World struct {
 	groups     *check.Groups
 	clerk      *client.Clerk
 	tables     *check.Tables
+	hoarder    *client.Hoarder
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -143,6 +144,7 @@ func (w *World) populate() {
 	w.listener = client.NewListener(w, w.keeper, w.source, len(w.clients)+1)
 	w.crew = client.NewCrew(w, w.suite, w.source, len(w.clients)+2, w.plan.Config.Crew)
 	w.clerk = client.NewClerk(w, w.suite, w.tables, w.source, len(w.clients)+6, &w.plan.Config)
+	w.hoarder = client.NewHoarder(w, w.suite, w.source, len(w.clients)+8, &w.plan.Config)
 }
 
 // Limits of the phases, in simulated nanoseconds.
@@ -166,6 +168,9 @@ func (w *World) Run() {
 	}
 	w.after(w.net.Latency(), w.crew.Pump)
 	w.after(w.net.Latency(), w.clerk.Pump)
+	if w.plan.Config.Hoarder > 0 {
+		w.after(w.net.Latency(), w.hoarder.Pump)
+	}
 	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
 		if !ok {
@@ -197,11 +202,12 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() {
+		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() && w.hoarder.Idle() {
 			w.keeper.Leave()
 			w.listener.Leave()
 			w.crew.Leave()
 			w.clerk.Leave()
+			w.hoarder.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
 			w.late("operations")
@@ -235,7 +241,7 @@ func (w *World) late(what string) {
 	if h := w.listener.Behind(); h != "" {
 		behind = append(behind, h)
 	}
-	for _, b := range []string{w.crew.Behind(), w.clerk.Behind()} {
+	for _, b := range []string{w.crew.Behind(), w.clerk.Behind(), w.hoarder.Behind()} {
 		if b != "" {
 			behind = append(behind, b)
 		}
@@ -270,6 +276,7 @@ func (w *World) heal() {
 	w.listener.Finish()
 	w.crew.Finish()
 	w.clerk.Finish()
+	w.hoarder.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
@@ -420,10 +427,19 @@ func (w *World) engineConfig() engine.Config {
 	if p.Forget > 0 {
 		c.ForgetEvery = wire.Span(p.Forget)
 	}
+	if p.Hoarder > 0 {
+		c.SQLPages = uint64(p.SQLPages)
+		if w.source.Numbered("sql-steps", uint64(w.lives)).Coin() {
+			c.SQLSteps = fewSteps
+		}
+	}
 	c.SealBlock, c.MergeFiles, c.MaxSealed, c.SweepInterval = p.SealBlock, max(2, p.MergeFiles), 1<<20, wire.Span(max(1, p.Sweep))
 	c.Probe = func(x engine.Probe) { w.probes[x]++ }
 	return c
 }
+
+// fewSteps is how many steps a statement may take in lives of a server that allows few: not enough for the hoarder's longest.
+const fewSteps = 40_000
 
 func (w *World) store() seg.StoreID { return seg.StoreID(rng.Mix(w.plan.Seed)) }
 
