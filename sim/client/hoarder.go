@@ -29,7 +29,7 @@ type Hoarder struct {
 	unsure  *hoard // what there is if the statement has happened whose reply was lost; nil where none was
 	batches int    // of rows that were tried
 	full    bool   // the last ones were refused
-	spent   int    // rows deleted since rows were accepted: they are kept in the history
+	spent   int    // rows deleted, or perhaps: they are kept in the history
 	past    []seenHoard
 	ending  bool
 	looked  int // in the end
@@ -57,8 +57,8 @@ const (
 	hoardCount  = `SELECT count(*), sum(id), sum(id % 97) FROM h`
 )
 
-// hoardRows is how many rows a statement brings, and hoardSpare how many may be deleted once no more fit: so many find room in
-// the history for certain.
+// hoardRows is how many rows a statement brings, and hoardSpare how many may be deleted, over a whole run, when no more fit: so many
+// find room in the history for certain. The tables never get smaller.
 const (
 	hoardRows  = 100
 	hoardSpare = 200
@@ -189,7 +189,7 @@ func (h *Hoarder) execute(text string, params []wire.Value, next hoard) {
 // settle takes up what there is.
 func (h *Hoarder) settle(now hoard, at wire.Position) {
 	if len(now) > len(h.hoard) {
-		h.full, h.spent = false, 0
+		h.full = false
 	}
 	h.hoard, h.unsure = now, nil
 	h.past = append(h.past, seenHoard{at, now})
