@@ -352,6 +352,28 @@ func TestDamageToACheckpointIsFound(t *testing.T) {
 	}
 }
 
+func TestGroupsAreRestored(t *testing.T) {
+	a := newArchiving(t)
+	for range 50 {
+		a.append(2, 3, "other")
+	}
+	if _, ok := a.call(1, &wire.CreateGroup{Stream: a.orders, Name: "billing"}).(*wire.CreateGroupReply); !ok {
+		t.Fatalf("%+v", a.last.Msg.Body)
+	}
+	a.fill(3)
+	a.checkpoint("first")
+	a.send("first")
+	r, _ := a.restored(a.opened("first"))
+	b, ok := r.callRich(1, &wire.GroupInfo{Stream: a.orders, Name: "billing"}).(*wire.GroupInfoReply)
+	if !ok || b.Info.Name != "billing" {
+		t.Errorf("%+v", r.last.Msg.Body)
+	}
+	r.append(1, a.orders, "more")
+	if err := r.open(); err != nil {
+		t.Error(err)
+	}
+}
+
 // fill2 appends to the stream that is left.
 func (a *archivingRig) fill2(n int) {
 	for range n {

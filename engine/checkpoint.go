@@ -44,9 +44,9 @@ func (m *Machine) checkpoint(r *Request, b *wire.Checkpoint, fx []Effect) []Effe
 		return m.readOnly(r, t, fx)
 	case len(t.checkpoints) >= wire.MaxCheckpoints:
 		return m.refuse(r, wire.QuotaExceeded, t.lsn, fx, "the tenant has %d checkpoints, and no more are allowed; delete some", len(t.checkpoints))
-	case m.state.cuts >= m.cfg.MaxCuts:
+	case m.state.cuts >= m.cfg.MaxCuts || t.unkept() > m.cfg.MaxCuts/2: // one tenant must not take what all have
 		m.cfg.hit(ProbeCheckpointsWait)
-		return m.refuse(r, wire.RateLimited, m.state.lsn, fx, "%d checkpoints wait until their proofs are written; try again when some of them are", m.state.cuts)
+		return m.refuse(r, wire.RateLimited, m.state.lsn, fx, "%d checkpoints wait until their proofs are written, %d of them of this tenant; try again when some of them are", m.state.cuts, t.unkept())
 	}
 	if b.Label.Set {
 		if why := badName(b.Label.Value); why != "" {
@@ -172,6 +172,16 @@ func (t *tenant) numbered(id wire.CheckpointID) *checkpoint {
 		return t.checkpoints[i]
 	}
 	return nil
+}
+
+// unkept returns how many checkpoints of the tenant wait until they are kept.
+func (t *tenant) unkept() (n int) {
+	for _, c := range t.checkpoints {
+		if !c.kept {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *tenant) place(id wire.CheckpointID) int {

@@ -32,9 +32,11 @@ func (t *tenant) freeze() {
 	for i, x := range t.streams {
 		y := &c.streams[i]
 		y.of, y.changing = x, x.changing
-		y.keys = keyWindow{}
-		for _, g := range x.groups { // they may change
-			y.groupBytes = g.encode(y.groupBytes)
+		y.keys, y.lsn = keyWindow{}, 0 // a number of the log would tell of other tenants
+		for _, g := range x.groups {   // they may change
+			h := *g
+			h.lsn = 0
+			y.groupBytes = h.encode(y.groupBytes)
 		}
 	}
 	last := len(t.checkpoints) - 1

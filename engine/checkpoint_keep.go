@@ -23,7 +23,13 @@ type keeping struct {
 	retryAt wire.Time // monotonic, after a failure
 	pin     JobID     // the job's
 	untidy  bool      // there may be files of checkpoints that are deleted
-	trouble map[wire.CheckpointID]string
+	trouble map[wire.CheckpointID]notKept
+}
+
+// notKept is why a checkpoint is not kept, and when that was tried.
+type notKept struct {
+	why string
+	at  wire.Time // monotonic
 }
 
 // keepRetry is how long the machine waits after a failure before it tries again.
@@ -45,8 +51,8 @@ func (m *Machine) keepOn(fx []Effect) []Effect {
 	return fx
 }
 
-// nextCut returns the next checkpoint that is to be kept: of each tenant its first, since the later ones go on from it; first of those
-// tenants where nothing has failed.
+// nextCut returns the next checkpoint that is to be kept: of each tenant its first, since the later ones go on from it; of several tenants
+// the one that was not tried for the longest time.
 func (m *Machine) nextCut() (of *tenant, next *checkpoint) {
 	if m.state.cuts == 0 {
 		return nil, nil
@@ -56,9 +62,7 @@ func (m *Machine) nextCut() (of *tenant, next *checkpoint) {
 		if i < 0 {
 			continue
 		}
-		if c := t.checkpoints[i]; m.keeping.trouble[c.id] == "" {
-			return t, c
-		} else if next == nil {
+		if c := t.checkpoints[i]; next == nil || m.keeping.trouble[c.id].at < m.keeping.trouble[next.id].at {
 			of, next = t, c
 		}
 	}
@@ -342,7 +346,7 @@ func (m *Machine) checkpointKept(r keepResult, fx []Effect) []Effect {
 	if r.err != nil {
 		m.cfg.hit(ProbeCheckpointNotKept)
 		m.stats.CheckpointsNotKept++
-		m.keeping.note(r.of.id, r.err.Error())
+		m.keeping.note(t, r.of.id, r.err.Error(), m.clock.mono)
 		return m.arrange(m.endBatch(fx))
 	}
 	switch {
@@ -356,7 +360,7 @@ func (m *Machine) checkpointKept(r keepResult, fx []Effect) []Effect {
 	body := append(r.of.id[:len(r.of.id):len(r.of.id)], r.digest[:]...)
 	if e := m.noRoom(seg.RecordHeader+len(body), admin); e != nil {
 		m.keeping.rest(m, true)
-		m.keeping.note(r.of.id, e.Message)
+		m.keeping.note(t, r.of.id, e.Message, m.clock.mono)
 		return m.arrange(m.endBatch(fx))
 	}
 	m.decide(&seg.Record{Kind: seg.KindKeepCheckpoint, Tenant: t.id}, body)
@@ -368,12 +372,15 @@ func (m *Machine) checkpointKept(r keepResult, fx []Effect) []Effect {
 	return m.arrange(m.endBatch(m.keepOn(fx)))
 }
 
-// note remembers why a checkpoint is not kept.
-func (k *keeping) note(id wire.CheckpointID, why string) {
-	if k.trouble == nil {
-		k.trouble = map[wire.CheckpointID]string{}
+// note remembers why a checkpoint is not kept, unless it was deleted meanwhile.
+func (k *keeping) note(t *tenant, id wire.CheckpointID, why string, now wire.Time) {
+	if t == nil || t.place(id) < 0 {
+		return
 	}
-	k.trouble[id] = why
+	if k.trouble == nil {
+		k.trouble = map[wire.CheckpointID]notKept{}
+	}
+	k.trouble[id] = notKept{why, now}
 }
 
 // tidyJob removes the files of checkpoints that are deleted, and those that a crash has left.

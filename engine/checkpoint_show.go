@@ -48,7 +48,7 @@ type looking func(lookResult, []Effect) []Effect
 
 // inspect has a job look at checkpoints of a tenant.
 func (m *Machine) inspect(t *tenant, list []*checkpoint, page *wire.GetCheckpoint, then looking, fx []Effect) []Effect {
-	j := lookJob{store: m.store, list: list, left: make([]remaining, len(t.streams)), asOf: m.state.removed, page: page}
+	j := lookJob{store: m.store, list: list, left: make([]remaining, len(t.streams)), asOf: t.removed, page: page}
 	for i, s := range t.streams {
 		j.left[i] = remaining{s.id, s.cut}
 	}
@@ -169,7 +169,7 @@ func (m *Machine) listCheckpoints(r *Request, b *wire.ListCheckpoints, fx []Effe
 	}
 	var unknown []*checkpoint
 	for _, c := range list {
-		if w, known := m.weights[c.id]; !known || w.asOf != m.state.removed {
+		if w, known := m.weights[c.id]; !known || w.asOf != t.removed {
 			unknown = append(unknown, c)
 		}
 	}
@@ -194,7 +194,7 @@ func (m *Machine) getCheckpoint(r *Request, b *wire.GetCheckpoint, fx []Effect) 
 			return m.reply(r, unreadCheckpoint(c, l.err), after, fx)
 		}
 		return m.reply(r, &wire.GetCheckpointReply{
-			Info: m.describeCheckpoint(c), Note: l.note, Trouble: m.keeping.trouble[c.id], Archives: m.describeArchives(t, c), Streams: l.streams, More: l.more,
+			Info: m.describeCheckpoint(c), Note: l.note, Trouble: m.keeping.trouble[c.id].why, Archives: m.describeArchives(t, c), Streams: l.streams, More: l.more,
 		}, after, fx)
 	}, fx)
 }

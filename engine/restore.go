@@ -233,10 +233,16 @@ func (r *restore) finish(now wire.Time) error {
 		now = max(now, t.commit)
 		for _, x := range t.streams {
 			x.lsn = r.s.lsn
+			for _, g := range x.groups {
+				g.lsn = r.s.lsn
+			}
 		}
 	}
 	c := r.s.capture()
 	c.next, c.clock = r.man.Geometry.First(r.man.First), now
+	if !r.s.plausible(c.next, r.man.Geometry) {
+		return fmt.Errorf("the checkpoint's state: %w", seg.ErrDamaged)
+	}
 	if err := seg.WriteSnapshot(r.fs, r.man.Store, c.lsn, c.encode()); err != nil {
 		return err
 	}

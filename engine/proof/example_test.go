@@ -53,5 +53,5 @@ func ExampleTree() {
 		tree.Append(leaf)
 	}
 	fmt.Println(tree.Size(), proof.Digest(tree.Root()).String()[:16])
-	// Output: 2 629b681a80228762
+	// Output: 2 5ef5048cc390325b
 }

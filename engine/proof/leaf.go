@@ -13,16 +13,7 @@ import (
 type Hash = [sha256.Size]byte
 
 // Salt is what an event's leaf is salted with.
-type Salt = [seg.SaltSize]byte
-
-// SaltOf returns the salt of the event at an offset, from that of its record. It tells nothing about those of the record's other events.
-func SaltOf(record Salt, o wire.Offset) Salt {
-	var p [seg.SaltSize + 8]byte
-	copy(p[:], record[:])
-	binary.LittleEndian.PutUint64(p[seg.SaltSize:], uint64(o))
-	sum := sha256.Sum256(p[:])
-	return Salt(sum[:seg.SaltSize])
-}
+type Salt = seg.Salt
 
 // Event is an event, and what else its leaf commits to.
 type Event struct {
@@ -79,12 +70,12 @@ func (l *Leaves) Of(dst []Hash, r *seg.Record, audit wire.StreamID) ([]Hash, err
 func Events(r *seg.Record, audit wire.StreamID, visit func(*Event)) error {
 	e := Event{Stream: r.Stream, Position: r.Position, Commit: r.Commit}
 	events, salted := r.Events(), r.Kind == seg.KindAppend
-	var salt Salt
+	var link Salt
 	if salted {
 		if len(r.Body) < seg.SaltSize {
 			return errRecord
 		}
-		salt = Salt(r.Body)
+		link = Salt(r.Body)
 	} else {
 		e.Stream = audit
 		var ok bool
@@ -93,13 +84,13 @@ func Events(r *seg.Record, audit wire.StreamID, visit func(*Event)) error {
 		}
 	}
 	for range r.Count {
-		event, rest, ok := wire.NextEvent(events)
+		_, rest, ok := wire.NextEvent(events)
 		if !ok {
 			return errRecord
 		}
 		e.Encoded = events[: len(events)-len(rest) : len(events)-len(rest)]
 		if events = rest; salted {
-			e.Salt = SaltOf(salt, event.Offset)
+			e.Salt, link = seg.EventSalt(link), seg.NextSalt(link)
 		}
 		visit(&e)
 	}

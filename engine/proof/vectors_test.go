@@ -29,17 +29,17 @@ type vectors struct {
 }
 
 type leafVector struct {
-	Name       string `json:"name"`
-	RecordSalt string `json:"record_salt,omitempty"`
-	Salt       string `json:"salt"`
-	Stream     uint64 `json:"stream,string"`
-	Position   uint64 `json:"position,string"`
-	Commit     int64  `json:"commit,string"`
-	Offset     uint64 `json:"offset,string"`
-	Data       string `json:"data"`
-	Timestamp  int64  `json:"timestamp,string"`
-	Encoded    string `json:"encoded"`
-	Leaf       string `json:"leaf"`
+	Name      string `json:"name"`
+	Link      string `json:"link,omitempty"`
+	Salt      string `json:"salt"`
+	Stream    uint64 `json:"stream,string"`
+	Position  uint64 `json:"position,string"`
+	Commit    int64  `json:"commit,string"`
+	Offset    uint64 `json:"offset,string"`
+	Data      string `json:"data"`
+	Timestamp int64  `json:"timestamp,string"`
+	Encoded   string `json:"encoded"`
+	Leaf      string `json:"leaf"`
 }
 
 type absentVector struct {
@@ -58,6 +58,10 @@ func makeVectors(t testing.TB) vectors {
 	v := vectors{}
 	add := func(name string, kind seg.Kind, stream wire.StreamID, first wire.Offset, position wire.Position, data ...string) {
 		r := record(kind, stream, first, position, data...)
+		var link proof.Salt
+		if kind == seg.KindAppend {
+			link = proof.Salt(r.Body)
+		}
 		err := proof.Events(r, testAudit, func(e *proof.Event) {
 			x, _, _ := wire.NextEvent(e.Encoded)
 			leaf := e.Leaf()
@@ -67,7 +71,7 @@ func makeVectors(t testing.TB) vectors {
 				Encoded: hex.EncodeToString(e.Encoded), Leaf: hex.EncodeToString(leaf[:]),
 			}
 			if kind == seg.KindAppend {
-				l.RecordSalt = hex.EncodeToString(r.Body[:seg.SaltSize])
+				l.Link, link = hex.EncodeToString(link[:]), seg.NextSalt(link)
 			}
 			v.Leaves = append(v.Leaves, l)
 		})
@@ -153,13 +157,18 @@ func TestVectorsAreWhatThePageSays(t *testing.T) {
 	if err := json.Unmarshal(read(t, "leaves.json"), &v); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range v.Leaves {
+	var next [32]byte
+	for i, l := range v.Leaves {
 		salt := unhex(t, l.Salt)
-		if l.RecordSalt != "" {
-			h := hashOf(unhex(t, l.RecordSalt), le(l.Offset))
-			if !bytes.Equal(h[:16], salt) {
+		if l.Link != "" {
+			link := unhex(t, l.Link)
+			if h := hashOf([]byte{0}, link); !bytes.Equal(h[:16], salt) {
 				t.Errorf("%s %d: another salt", l.Name, l.Offset)
 			}
+			if i > 0 && !bytes.Equal(next[:16], link) {
+				t.Errorf("%s %d: another link", l.Name, l.Offset)
+			}
+			next = hashOf([]byte{1}, link)
 		} else if !bytes.Equal(salt, make([]byte, 16)) {
 			t.Errorf("%s: it is salted", l.Name)
 		}

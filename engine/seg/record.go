@@ -1,6 +1,8 @@
 package seg
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -62,7 +64,8 @@ func (k Kind) Act() bool {
 //	+-----------+-------------------------------+-- ... --+
 //
 // with the events in the wire's layout. The salt is random: hashes that later prove these events are salted from it, so
-// that once it is purged with them, a hash that stays tells nothing about the data.
+// that once it is purged with them, a hash that stays tells nothing about the data. Each event has a salt of its own, from a chain
+// that goes one way (NextSalt): where the first events of a record go and the others stay, so do their salts.
 //
 // The body of an administrative act begins with the event that tells of it in the tenant's audit stream, in the wire's
 // layout; count is then 1 and first offset the event's place in that stream. The rest is the engine's affair. An act of
@@ -205,13 +208,41 @@ func (r *Record) DataBytes() uint64 {
 	return uint64(len(r.Events())) - uint64(r.Count)*wire.EventOverhead
 }
 
-// Without returns the record of an append anew, without so many of its first events; some must be left.
+// Salt salts the hash that proves events.
+type Salt = [SaltSize]byte
+
+// The salts of an append are a chain: that of the record, the next one, and so on, one for each event. Behind a salt of the chain
+// nobody can find the one before. What an event's hash is salted with is made of its link, so that it tells nothing of the chain either.
+const (
+	eventSalt = 0
+	nextSalt  = 1
+)
+
+// NextSalt returns the salt in the chain behind another one.
+func NextSalt(link Salt) Salt { return derive(nextSalt, link) }
+
+// EventSalt returns what the hash of the event is salted with that has a link of the chain.
+func EventSalt(link Salt) Salt { return derive(eventSalt, link) }
+
+func derive(what byte, link Salt) Salt {
+	var p [1 + SaltSize]byte
+	p[0] = what
+	copy(p[1:], link[:])
+	sum := sha256.Sum256(p[:])
+	return Salt(sum[:SaltSize])
+}
+
+// Without returns the record of an append anew, without so many of its first events, and without what their hashes are salted with; some
+// must be left.
 func (r *Record) Without(n int) []byte {
 	events := r.Events()
-	fixed := r.Body[:len(r.Body)-len(events)]
+	fixed := bytes.Clone(r.Body[:len(r.Body)-len(events)])
+	link := Salt(fixed)
 	for range n {
 		_, events, _ = wire.NextEvent(events)
+		link = NextSalt(link)
 	}
+	copy(fixed, link[:])
 	short := *r
 	short.Count, short.First = r.Count-uint32(n), r.First+wire.Offset(n)
 	p := append(append(BeginRecord(nil, &short), fixed...), events...)
