@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"sort"
 
@@ -27,20 +26,23 @@ type remaining struct {
 
 // lookJob looks at checkpoints.
 type lookJob struct {
-	store seg.StoreID
-	list  []*checkpoint
-	left  []remaining // ascending
-	asOf  seg.LSN
-	page  *wire.GetCheckpoint // a page of the streams of the first one; may be nil
+	store  seg.StoreID
+	tenant wire.TenantID
+	list   []*checkpoint
+	left   []remaining // ascending
+	asOf   seg.LSN
+	page   *wire.GetCheckpoint // a page of the streams of the first one; may be nil
 }
 
 type lookResult struct {
+	tenant  wire.TenantID
 	sizes   map[wire.CheckpointID]uint64
 	asOf    seg.LSN
 	note    string
 	streams []wire.CheckpointStream
 	more    bool
-	err     error // of the first checkpoint that could not be read
+	bad     *checkpoint // one that could not be read
+	err     error       // why; that it is damaged only where that holds of all that could not
 }
 
 // looking is who waits for a job that looks at checkpoints.
@@ -48,7 +50,7 @@ type looking func(lookResult, []Effect) []Effect
 
 // inspect has a job look at checkpoints of a tenant.
 func (m *Machine) inspect(t *tenant, list []*checkpoint, page *wire.GetCheckpoint, then looking, fx []Effect) []Effect {
-	j := lookJob{store: m.store, list: list, left: make([]remaining, len(t.streams)), asOf: t.removed, page: page}
+	j := lookJob{store: m.store, tenant: t.id, list: list, left: make([]remaining, len(t.streams)), asOf: t.removed, page: page}
 	for i, s := range t.streams {
 		j.left[i] = remaining{s.id, s.cut}
 	}
@@ -63,7 +65,7 @@ func (m *Machine) inspect(t *tenant, list []*checkpoint, page *wire.GetCheckpoin
 
 // Run implements Job.
 func (j lookJob) Run(fs seg.Files) any {
-	r := lookResult{sizes: map[wire.CheckpointID]uint64{}, asOf: j.asOf}
+	r := lookResult{tenant: j.tenant, sizes: map[wire.CheckpointID]uint64{}, asOf: j.asOf}
 	for i, c := range j.list {
 		file, err := c.read(fs, j.store)
 		var s state
@@ -78,8 +80,8 @@ func (j lookJob) Run(fs seg.Files) any {
 			r.streams, r.more, err = pageOfStreams(file, &s, j.page)
 		}
 		if err != nil {
-			if r.err == nil {
-				r.err = err
+			if r.err == nil || hurt(r.err) {
+				r.bad, r.err = c, err
 			}
 			continue
 		}
@@ -142,15 +144,18 @@ func (m *Machine) looked(id JobID, r lookResult, fx []Effect) []Effect {
 	if m.weights == nil {
 		m.weights = map[wire.CheckpointID]weighed{}
 	}
+	t := m.state.tenants[r.tenant]
 	for id, bytes := range r.sizes { //det:order-free: each has its own place
-		m.weights[id] = weighed{bytes, r.asOf}
+		if t.place(id) >= 0 && m.weights[id].asOf <= r.asOf { // another job may have begun later and ended earlier
+			m.weights[id] = weighed{bytes, r.asOf}
+		}
 	}
 	return then(r, fx)
 }
 
-// describeCheckpoint describes a checkpoint that was looked at.
-func (m *Machine) describeCheckpoint(c *checkpoint) wire.CheckpointInfo {
-	return wire.CheckpointInfo{ID: c.id, Label: wire.Option[string]{Set: c.label != "", Value: c.label}, Position: c.position, Time: c.commit, Size: m.weights[c.id].bytes}
+// describe describes a checkpoint that has so many bytes of event data.
+func (c *checkpoint) describe(bytes uint64) wire.CheckpointInfo {
+	return wire.CheckpointInfo{ID: c.id, Label: wire.Option[string]{Set: c.label != "", Value: c.label}, Position: c.position, Time: c.commit, Size: bytes}
 }
 
 // listCheckpoints answers with all checkpoints of a tenant, once those are looked at whose size may have changed.
@@ -159,17 +164,24 @@ func (m *Machine) listCheckpoints(r *Request, b *wire.ListCheckpoints, fx []Effe
 	if t == nil {
 		return fx
 	}
-	list, after := t.checkpoints, t.lsn
-	reply := func(_ lookResult, fx []Effect) []Effect {
+	list, after, sizes := t.checkpoints, t.lsn, make([]uint64, len(t.checkpoints))
+	reply := func(l lookResult, fx []Effect) []Effect {
+		if l.err != nil && !hurt(l.err) { // the size of one that is damaged nobody can tell
+			return m.reply(r, unreadCheckpoint(l.bad, l.err), after, fx)
+		}
 		b := &wire.ListCheckpointsReply{Checkpoints: make([]wire.CheckpointInfo, len(list))}
 		for i, c := range list {
-			b.Checkpoints[i] = m.describeCheckpoint(c)
+			if bytes, looked := l.sizes[c.id]; looked {
+				sizes[i] = bytes
+			}
+			b.Checkpoints[i] = c.describe(sizes[i])
 		}
 		return m.reply(r, b, after, fx)
 	}
 	var unknown []*checkpoint
-	for _, c := range list {
-		if w, known := m.weights[c.id]; !known || w.asOf != t.removed {
+	for i, c := range list {
+		w, known := m.weights[c.id]
+		if sizes[i] = w.bytes; !known || w.asOf != t.removed {
 			unknown = append(unknown, c)
 		}
 	}
@@ -194,14 +206,14 @@ func (m *Machine) getCheckpoint(r *Request, b *wire.GetCheckpoint, fx []Effect) 
 			return m.reply(r, unreadCheckpoint(c, l.err), after, fx)
 		}
 		return m.reply(r, &wire.GetCheckpointReply{
-			Info: m.describeCheckpoint(c), Note: l.note, Trouble: m.keeping.trouble[c.id].why, Archives: m.describeArchives(t, c), Streams: l.streams, More: l.more,
+			Info: c.describe(l.sizes[c.id]), Note: l.note, Trouble: m.keeping.trouble[c.id].why, Archives: m.describeArchives(t, c), Streams: l.streams, More: l.more,
 		}, after, fx)
 	}, fx)
 }
 
 // unreadCheckpoint says that a checkpoint's file does not give what it should.
 func unreadCheckpoint(c *checkpoint, err error) *wire.Error {
-	if errors.Is(err, seg.ErrDamaged) || errors.Is(err, seg.ErrNotExist) {
+	if hurt(err) {
 		return wire.Errorf(wire.DataCorrupted, "the file of checkpoint %s is damaged; run `kimberlite doctor` on the data directory", c.id)
 	}
 	return wire.Errorf(wire.StorageError, "the file of checkpoint %s cannot be read: %v", c.id, err)

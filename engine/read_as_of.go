@@ -11,6 +11,8 @@ import (
 // readAsOf reads what a stream had at a position.
 func (m *Machine) readAsOf(rd *read, at wire.Position, fx []Effect) []Effect {
 	s := rd.stream
+	// That the log has got so far is a fact too: after a crash another entry may be at the position, one that goes on with this stream.
+	rd.after = max(rd.after, s.tenant.lsn)
 	switch t := s.tenant; {
 	case at > t.position:
 		m.cfg.hit(ProbePositionAhead)

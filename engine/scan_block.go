@@ -273,7 +273,7 @@ func (l *loaded) take(v *view, w *seg.Walker) {
 }
 
 // behind returns the offset of the first event that is not among those by which a stream begins: in says of an event whether it
-// is, and is so of none behind one of which it is not. Events that are lost just there count as among those: who reads them is told.
+// is, and is so of none behind one of which it is not. Where events are lost just there, nobody can tell.
 func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error) {
 	if v.low == v.head {
 		return v.low, nil
@@ -296,10 +296,10 @@ func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error
 	switch {
 	case failed != nil:
 		return 0, failed
-	case n == 0 && len(list) == 0:
+	case n == 0 && (len(list) == 0 || list[0].first > v.low): // those before it may be among them
 		return 0, c.missing(v, v.low, nil)
 	case n == 0:
-		return max(list[0].first, v.low), nil
+		return v.low, nil
 	}
 	b := &list[n-1]
 	from := max(b.first, v.low)
@@ -308,16 +308,20 @@ func (c *scope) behind(v *view, in func(*logged) bool) (wire.Offset, *wire.Error
 	}
 	i := sort.Search(len(at.events), func(i int) bool { return at.events[i].offset >= from && !in(&at.events[i]) })
 	if i < len(at.events) {
-		return at.events[i].offset, nil
+		end := at.events[i].offset
+		if i > 0 && at.events[i-1].offset >= from && at.events[i-1].offset+1 < end { // those between may be among them
+			return 0, c.missing(v, at.events[i-1].offset+1, at.trouble)
+		}
+		return end, nil
 	}
-	last := at.events[len(at.events)-1].offset + 1
-	if last < b.next { // what follows it may be missing
+	last, next := at.events[len(at.events)-1].offset+1, v.head
+	if n < len(list) {
+		next = list[n].first
+	}
+	if last < next { // what follows it may be missing
 		return 0, c.missing(v, last, at.trouble)
 	}
-	if n < len(list) {
-		return list[n].first, nil
-	}
-	return v.head, nil
+	return last, nil
 }
 
 // missing says why there is no event at an offset.

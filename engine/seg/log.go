@@ -1,6 +1,9 @@
 package seg
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Log writes batches and reads pieces of the log over Files, keeping the segment in use open. It is what a driver puts
 // behind the engine's Write and Sync. It is not safe for concurrent use.
@@ -96,7 +99,10 @@ func (r *Reader) Read(e Extent) ([]byte, error) {
 	var failed error
 	for n := int64(0); n < int64(len(p)); {
 		end := min(l.geo.Up(off+n+1)-off, int64(len(p)))
-		if err := readFull(l.file, p[n:end], off+n); err != nil {
+		if err := readStubborn(l.file, p[n:end], off+n); err != nil {
+			if !errors.Is(err, ErrCrashed) {
+				err = fmt.Errorf("%w: %w", ErrUnreadable, err)
+			}
 			failed = fmt.Errorf("read %s at %d: %w", SegmentName(l.number), off+n, err)
 			clear(p[n:end])
 		}

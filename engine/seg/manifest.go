@@ -248,10 +248,10 @@ func readOnce(fs Files, name string) ([]byte, error) {
 		return nil, err
 	}
 	p := make([]byte, n)
-	if err := readFull(f, p, 0); err != nil {
-		return nil, err
+	if err = readFull(f, p, 0); err != nil && !errors.Is(err, ErrCrashed) {
+		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	return p, nil
+	return p, err
 }
 
 // readFull fills p or fails. A read that comes back short is continued.

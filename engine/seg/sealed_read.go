@@ -54,7 +54,7 @@ func (f *sealedFile) read(off int64, n int) ([]byte, error) {
 	return f.buf, err
 }
 
-// ErrUnreadable says that the disk refuses to read a piece of a sealed file, however often.
+// ErrUnreadable says that the disk refuses to read a piece of a file, however often.
 var ErrUnreadable = errors.New("seg: unreadable")
 
 // likelyStored is the length of a payload where nobody knows it: most are shorter, and it is read at once.

@@ -35,6 +35,7 @@ const (
 	Bounded     Invariant = 18 // bytes waiting for a connection are bounded
 	Deleted     Invariant = 19 // a deleted stream refuses everything, and is gone from its purge date on
 	Audit       Invariant = 20 // the audit stream is chained, and has each act once
+	Checkpoint  Invariant = 21 // a checkpoint is whole or absent, and shows what there was at its position, for ever
 	Past        Invariant = 22 // a query as of a position sees what the entries up to it have made
 	Answers     Invariant = 23 // what statements do and queries see is what a model says
 	Streamed    Invariant = 24 // a streamed result is that of the query, of one snapshot, and within its window
@@ -51,7 +52,7 @@ const (
 // All lists the rules in order.
 var All = []Invariant{
 	Contract, Durable, Sent, Dense, Whole, Expectation, Refusal, Once, Resent, Linear, Reads, Times, Early, Expired, Oldest,
-	Pushed, Credit, Group, Bounded, Deleted, Audit, Past, Answers, Streamed, Batches, Taint, State, Same, Buffers, Live, Shape, Quota,
+	Pushed, Credit, Group, Bounded, Deleted, Audit, Checkpoint, Past, Answers, Streamed, Batches, Taint, State, Same, Buffers, Live, Shape, Quota,
 }
 
 // String returns the rule's name.
@@ -62,7 +63,7 @@ var names = map[Invariant]string{
 	Refusal: "refusal", Once: "once", Linear: "linearizable", Reads: "reads", Times: "times", Bounded: "bounded", Taint: "taint",
 	Sent: "sent", Resent: "resent", Early: "early", Expired: "expired", Oldest: "oldest", Deleted: "deleted", Audit: "audit",
 	State: "state", Same: "same", Buffers: "buffers", Live: "live",
-	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group", Past: "past", Answers: "answers", Streamed: "streamed", Batches: "batches",
+	Pushed: "pushed", Credit: "credit", Shape: "shape", Group: "group", Checkpoint: "checkpoint", Past: "past", Answers: "answers", Streamed: "streamed", Batches: "batches",
 	Quota: "quota",
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 
+	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/sim/network"
 	"github.com/kimberlitedb/kimberlite-go/sim/plan"
@@ -38,6 +39,7 @@ type Clerk struct {
 	retain  uint32                                // days, of the second
 	time    wire.Time                             // of the last append
 	day     int64                                 // how long a day lasts
+	Cuts    *check.Checkpoints                    // those of its tenant somebody else makes
 }
 
 // clerkLink is a connection of a clerk.
@@ -201,10 +203,32 @@ func (k *clerkLink) act() {
 
 // position draws one that a query is about: any, or one where the history begins.
 func (c *Clerk) position() wire.Position {
+	if cuts := c.Cuts.Cuts(ClerkTenant); len(cuts) > 0 && c.rand.N(3) == 0 {
+		return cuts[c.rand.N(len(cuts))].Position
+	}
 	if c.oldest > 0 && c.rand.Coin() {
 		return c.oldest - 1 + wire.Position(c.rand.N(3))
 	}
 	return wire.Position(c.rand.N(int(c.known) + 2))
+}
+
+// cut returns the checkpoint of a position, if there is one.
+func (c *Clerk) cut(at wire.Option[wire.Position]) *check.Cut {
+	for _, cut := range c.Cuts.Cuts(ClerkTenant) {
+		if at.Set && cut.Position == at.Value {
+			return cut
+		}
+	}
+	return nil
+}
+
+// stood reports whether an answer is one as of a checkpoint: the checkpoint was there all the time.
+func (c *Clerk) stood(cut *check.Cut, from seg.LSN, r wire.ResponseBody) bool {
+	if e, refused := r.(*wire.Error); refused && e.Code == wire.CheckpointNotFound {
+		c.Cuts.Absent(cut, from, e)
+		return false
+	}
+	return c.Cuts.Since(cut, from)
 }
 
 // toSettle is how many tables and streams are read in the end.
@@ -359,10 +383,14 @@ func (k *clerkLink) query(table int, template string, at wire.Option[wire.Positi
 			b = &wire.Query{SQL: fmt.Sprintf("%s AS OF POSITION %d", text, at.Value), Params: params}
 		}
 	}
+	cut, from := c.cut(at), c.Cuts.Now()
+	if cut != nil {
+		b = &wire.Query{SQL: text + cut.AsOf(c.rand.N), Params: params}
+	}
 	ending := c.ending
 	f := &check.Flow{Text: text, Params: params, At: at, Floor: max(c.known, c.seen)}
 	k.follow(b, f, func(r wire.ResponseBody) {
-		if k.conn.Damaged(network.Server) {
+		if k.conn.Damaged(network.Server) || cut != nil && !c.stood(cut, from, r) {
 			return
 		}
 		e, refused := r.(*wire.Error)

@@ -72,7 +72,9 @@ func (k *clerkLink) askStream() {
 	}
 	at := wire.Option[wire.Position]{}
 	if c.rand.Coin() {
-		at = wire.Some(wire.Position(c.rand.N(int(c.known) + 2)))
+		if at = wire.Some(wire.Position(c.rand.N(int(c.known) + 2))); len(c.Cuts.Cuts(ClerkTenant)) > 0 && c.rand.Coin() {
+			at.Value = c.position()
+		}
 	}
 	if c.streams[n] > 0 { // else it may be there all the same
 		k.sendAsk(a, at, func(wire.ResponseBody) {})
@@ -88,9 +90,13 @@ func (k *clerkLink) sendAsk(a *check.StreamAsk, at wire.Option[wire.Position], d
 			b = &wire.Query{SQL: fmt.Sprintf("%s AS OF POSITION %d", text, at.Value)}
 		}
 	}
+	cut, from := c.cut(at), c.Cuts.Now()
+	if cut != nil {
+		b = &wire.Query{SQL: text + cut.AsOf(c.rand.N)}
+	}
 	f := &check.Flow{Text: text, At: at, Floor: max(c.known, c.seen), Ask: a, Oldest: c.judge.Oldest(a.Stream)}
 	k.follow(b, f, func(r wire.ResponseBody) {
-		if k.conn.Damaged(network.Server) {
+		if k.conn.Damaged(network.Server) || cut != nil && !c.stood(cut, from, r) {
 			return
 		}
 		if e, refused := r.(*wire.Error); refused && e.Code == wire.PositionAhead {

@@ -9,9 +9,9 @@ import (
 // Read returns the offsets of the events that a read of a stream yields, in their order: of all the events that the stream
 // ever had, those before oldest being gone.
 func Read(events []wire.Event, oldest int, b *wire.ReadEvents) (list []int) {
-	low, since := oldest, len(events)
+	low, since, from := oldest, len(events), int(min(b.FromOffset, wire.Offset(len(events))))
 	if !b.Backward {
-		low = max(low, int(b.FromOffset))
+		low = max(low, from)
 	}
 	for i := len(events) - 1; b.FromTimestamp.Set && i >= low; i-- {
 		if events[i].Timestamp >= b.FromTimestamp.Value {
@@ -20,7 +20,7 @@ func Read(events []wire.Event, oldest int, b *wire.ReadEvents) (list []int) {
 	}
 	data, step, i := uint64(0), 1, low
 	if b.Backward {
-		step, i = -1, min(int(b.FromOffset), since-1, len(events)-1)
+		step, i = -1, min(from, since-1, len(events)-1)
 	} else if b.FromTimestamp.Set {
 		i = since
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	TablesEvery   int   `json:"tables_every,omitempty"`    // bytes of statements between two snapshots of tables
 	Hoarder       int   `json:"hoarder,omitempty"`         // statements of the client that fills its tables
 	SQLPages      int   `json:"sql_pages,omitempty"`       // of a tenant's tables, where it does
+	Notary        int   `json:"notary,omitempty"`          // operations on checkpoints and on the past
+	MaxCuts       int   `json:"max_cuts,omitempty"`        // checkpoints that may wait to be kept; 0 is the server's own limit
 	Crew          int   `json:"crew,omitempty"`            // operations of the foreman of consumer groups
 	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds
 	Grain         int64 `json:"grain,omitempty"`           // how finely retention sees the clock, in nanoseconds

@@ -19,6 +19,7 @@ func Draw(seed uint64, ops int) *Plan {
 	p.Config.drawCrew(source.Stream("swarm.crew"), ops)
 	p.Config.drawClerk(source.Stream("swarm.clerk"), ops)
 	p.Config.drawHoarder(source.Stream("swarm.hoarder"))
+	p.Config.drawNotary(source.Stream("swarm.notary"), ops)
 	p.Clients = drawClients(source.Stream("swarm.clients"), &p.Config)
 	p.Ops = drawOps(source.Stream("swarm.ops"), p, ops)
 	return p
@@ -77,6 +78,15 @@ func (c *Config) drawKeeper(r *rng.Rand, ops int) {
 func (c *Config) drawCrew(r *rng.Rand, ops int) {
 	if r.Coin() {
 		c.Crew = int(r.Log(50, int64(max(ops/2, 100))))
+	}
+}
+
+// drawNotary draws how much happens to checkpoints.
+func (c *Config) drawNotary(r *rng.Rand, ops int) {
+	if r.Coin() {
+		if c.Notary = int(r.Log(10, int64(max(ops/5, 40)))); r.Coin() {
+			c.MaxCuts = 1 + r.N(3)
+		}
 	}
 }
 
@@ -226,7 +236,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d tables=%dB forget=%dms day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
+	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d notary=%d cuts=%d tables=%dB forget=%dms day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.Notary, c.MaxCuts, c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)

@@ -90,6 +90,7 @@ func (w *World) keep(at seg.Address, p []byte) {
 			x.first, x.count = r.First, r.Count
 		}
 		w.tables.Wrote(&r)
+		w.cuts.Wrote(&r)
 		if r.Kind == seg.KindTrim {
 			x.oldest = r.First
 		}
@@ -166,6 +167,7 @@ func (w *World) recovered(s *server, r *engine.Report) {
 	}
 	w.truncated(r)
 	w.tables.Recovered(r.LSN)
+	w.cuts.Recovered(r.LSN)
 	w.history.heads, w.history.reached = map[wire.StreamID]wire.Offset{}, 0
 	for i := range w.history.batches {
 		w.history.reach(&w.history.batches[i])
@@ -212,6 +214,8 @@ func (w *World) truncated(r *engine.Report) {
 			w.clerk.Leave()
 			w.hoarder.Leave()
 			w.tables.Leave()
+			w.notary.Leave()
+			w.cuts.Leave()
 		}
 		whole = whole || (b.synced && !hit)
 	}
@@ -248,6 +252,7 @@ func (w *World) hole(hole engine.Hole) {
 	w.suite.Holes = true
 	w.groups.Leave()
 	w.tables.Leave()
+	w.cuts.Leave()
 	w.suite.Saw(check.State, true)
 	var lost []record
 	for lsn := hole.First; lsn <= hole.Last; lsn++ {

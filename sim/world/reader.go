@@ -40,6 +40,9 @@ type summary struct {
 // readFrames is how many bytes of events the reader asks for at a time.
 const readFrames = 64 << 10
 
+// eachDamaged is how much longer reading back may take for an event that is damaged: each costs a request.
+const eachDamaged = 100_000_000
+
 // readBack restarts the server once more, and then has every tenant's streams read.
 func (w *World) readBack() {
 	w.phase, w.limit = reading, w.now+readLimit
@@ -158,6 +161,7 @@ func (r *reader) learn(body wire.ResponseBody) {
 			st.Lost = append(st.Lost, model.Span{From: r.next, To: r.next + 1})
 			st.Shaky = true
 			r.next++
+			r.w.limit += eachDamaged
 		} else if st != nil {
 			r.w.suite.Fail(check.Durable, "reading stream %s back: %s: %s", st.Name, b.Code, b.Message)
 		}
@@ -232,6 +236,7 @@ func (w *World) finish() {
 		w.suite.Fail(check.Live, "at rest: %v", err)
 	}
 	w.erased()
+	w.cuts.Files(w.disk.disk.Clone().Mount(), w.disk.ruined)
 	for _, r := range w.readers {
 		for i, st := range r.tenant.Streams {
 			if !r.found[i] {

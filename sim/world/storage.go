@@ -103,6 +103,10 @@ func (s *storage) damage(rand *rng.Rand, kind disk.DamageKind, name string) {
 	isTables := func(name string) bool { return strings.HasSuffix(name, ".kbt") }
 	sealed := s.w.sealedSections()
 	d, ok := disk.Damage{}, false
+	if s.w.cuts.Any() && rand.N(4) == 0 {
+		d, ok = s.disk.Rot(rand, kind, func(name string) bool { return strings.HasSuffix(name, ".kbc") || strings.HasSuffix(name, ".kbl") })
+		aim = 4 // nothing else
+	}
 	switch aim {
 	case 0:
 		d, ok = s.disk.Rot(rand, kind, isSnapshot)

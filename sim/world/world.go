@@ -9,6 +9,7 @@ import (
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/loop"
+	"github.com/kimberlitedb/kimberlite-go/engine/proof"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/sim/check"
 	"github.com/kimberlitedb/kimberlite-go/sim/client"
@@ -49,6 +50,8 @@ type World struct {
 	clerk      *client.Clerk
 	tables     *check.Tables
 	hoarder    *client.Hoarder
+	notary     *client.Notary
+	cuts       *check.Checkpoints
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -56,6 +59,7 @@ type World struct {
 	restart    *rng.Rand
 	scratch    []byte
 	packers    wire.Packers
+	signer     proof.Signer // of checkpoints
 	probes     [engine.ProbeCount]int
 	history    history
 	done       bool
@@ -104,7 +108,7 @@ func New(p *plan.Plan) *World {
 	w := &World{
 		plan: p, source: source, in: in, trace: trace.New(), model: m, suite: check.New(m), reasons: map[string]int{},
 		cpu: source.Stream("cpu"), latency: source.Stream("disk.latency"), restart: source.Stream("restart"),
-		limit: chaosLimit, packers: wire.Alone(),
+		limit: chaosLimit, packers: wire.Alone(), signer: signer(),
 	}
 	crash := func(at string) crashPoints { return crashPoints{in.Point("process", at), in.Point("power", at)} }
 	w.at = points{
@@ -118,6 +122,12 @@ func New(p *plan.Plan) *World {
 	w.groups.Stored = func(id wire.StreamID) wire.Offset { return w.history.heads[id] }
 	w.groups.Damaged = func() bool { return len(w.disk.disk.Ledger()) > 0 }
 	w.tables = check.NewTables(w.suite, client.ClerkTenant, w.keyWindow(), int64(w.engineConfig().RetentionDay))
+	w.cuts = check.NewCheckpoints(w.suite, w.engineConfig().MaxCuts)
+	w.cuts.Store, w.cuts.Spoilt = w.store(), func(c *check.Cut) bool { return w.disk.ruined(seg.CheckpointName(c.ID)) }
+	w.cuts.Lossy = func() bool { return len(w.disk.disk.Ledger()) > 0 }
+	if p.Config.Notary == 0 {
+		w.cuts.Leave()
+	}
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
 	w.objects = newObjects(w)
@@ -126,6 +136,15 @@ func New(p *plan.Plan) *World {
 	w.history.init()
 	w.populate()
 	return w
+}
+
+// signer returns what signs the notes of checkpoints.
+func signer() proof.Signer {
+	list, err := proof.Signers([]byte(check.CheckpointKey))
+	if err != nil {
+		panic("world: the key does not sign: " + err.Error())
+	}
+	return list[0]
 }
 
 // populate makes the clients.
@@ -145,6 +164,8 @@ func (w *World) populate() {
 	w.crew = client.NewCrew(w, w.suite, w.source, len(w.clients)+2, w.plan.Config.Crew)
 	w.clerk = client.NewClerk(w, w.suite, w.tables, w.source, len(w.clients)+6, &w.plan.Config)
 	w.hoarder = client.NewHoarder(w, w.suite, w.source, len(w.clients)+8, &w.plan.Config)
+	w.clerk.Cuts = w.cuts
+	w.notary = client.NewNotary(w, w.suite, w.cuts, w.source, len(w.clients)+9, &w.plan.Config)
 }
 
 // Limits of the phases, in simulated nanoseconds.
@@ -170,6 +191,9 @@ func (w *World) Run() {
 	w.after(w.net.Latency(), w.clerk.Pump)
 	if w.plan.Config.Hoarder > 0 {
 		w.after(w.net.Latency(), w.hoarder.Pump)
+	}
+	if w.plan.Config.Notary > 0 {
+		w.after(w.net.Latency(), w.notary.Pump)
 	}
 	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
@@ -202,12 +226,13 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() && w.hoarder.Idle() {
+		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() && w.hoarder.Idle() && w.notary.Idle() {
 			w.keeper.Leave()
 			w.listener.Leave()
 			w.crew.Leave()
 			w.clerk.Leave()
 			w.hoarder.Leave()
+			w.notary.Leave()
 			w.readBack()
 		} else if w.now > w.limit {
 			w.late("operations")
@@ -241,7 +266,7 @@ func (w *World) late(what string) {
 	if h := w.listener.Behind(); h != "" {
 		behind = append(behind, h)
 	}
-	for _, b := range []string{w.crew.Behind(), w.clerk.Behind(), w.hoarder.Behind()} {
+	for _, b := range []string{w.crew.Behind(), w.clerk.Behind(), w.hoarder.Behind(), w.notary.Behind()} {
 		if b != "" {
 			behind = append(behind, b)
 		}
@@ -277,6 +302,7 @@ func (w *World) heal() {
 	w.crew.Finish()
 	w.clerk.Finish()
 	w.hoarder.Finish()
+	w.notary.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
@@ -424,6 +450,10 @@ func (w *World) engineConfig() engine.Config {
 	if p.TablesEvery > 0 {
 		c.TablesEvery = uint64(p.TablesEvery)
 	}
+	if p.MaxCuts > 0 {
+		c.MaxCuts = p.MaxCuts
+	}
+	c.Signers = []proof.Signer{w.signer}
 	if p.Forget > 0 {
 		c.ForgetEvery = wire.Span(p.Forget)
 	}
