@@ -287,8 +287,13 @@ func (s *server) Send(r *engine.Reply, took wire.Span) {
 	if r.Op == wire.OpQuery || r.Op == wire.OpQueryAt {
 		p.queries--
 	}
-	if b, ok := r.Msg.Body.(*wire.QueryReply); ok && p.clerk {
-		s.w.shown(check.Answers, b.Position)
+	if p.clerk {
+		switch b := r.Msg.Body.(type) {
+		case *wire.QueryReply:
+			s.w.shown(check.Answers, b.Position)
+		case *wire.BatchQueryReply:
+			s.w.shown(check.Batches, b.Position)
+		}
 	}
 	s.w.groups.Replied(uint64(r.Conn), &r.Msg, s.now().Mono)
 	p.send(&r.Msg)
