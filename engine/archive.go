@@ -167,7 +167,10 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 	} else {
 		m.cfg.hit(ProbeArchiveGoesOn)
 	}
-	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, now: m.clock.now, leaving: m.firstLeaving(t, c), scope: m.scopeOfTenant(t), state: k.sending}
+	j := sendJob{
+		store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, now: m.clock.now, leaving: m.firstLeaving(t, c), scope: m.scopeOfTenant(t),
+		target: m.cfg.ArchiveBlob, share: m.cfg.ArchiveShare, state: k.sending,
+	}
 	for _, s := range t.streams {
 		j.scope.list = append(j.scope.list, m.viewOf(s, cutOff{}))
 	}

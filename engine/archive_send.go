@@ -48,6 +48,8 @@ type sendJob struct {
 	leaving leaving
 	scope   *scope // its list is all streams of the tenant, by id
 	leaves  []leafFile
+	target  int // bytes of records of a blob
+	share   int // and of what the job takes
 	state   *sending
 	objects seg.Objects
 }
@@ -103,9 +105,6 @@ type sender struct {
 	met  []Probe
 }
 
-// sendAtOnce is how many bytes of records one job takes.
-const sendAtOnce = 16 << 20
-
 // errEnough says that a job has done its share.
 var errEnough = errors.New("engine: enough")
 
@@ -122,7 +121,7 @@ func (s *sender) send() (done bool, err error) {
 			return false, err
 		}
 	}
-	s.room = sendAtOnce
+	s.room = s.share
 	for s.line < len(s.man.Streams) {
 		line := &s.man.Streams[s.line]
 		s.next = max(s.next, line.Base)
@@ -243,7 +242,7 @@ func (s *sender) record(line *proof.Stream, r *seg.Record) error {
 
 // add adds a piece of a stream to the next blob, which is sent when it is full.
 func (s *sender) add(stream wire.StreamID, first, next wire.Offset, raw []byte, gone string) error {
-	if len(s.raw)+len(raw) > archive.TargetBlob {
+	if len(s.raw)+len(raw) > s.target {
 		if err := s.flush(); err != nil {
 			return err
 		}

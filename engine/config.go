@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/kimberlitedb/kimberlite-go/engine/archive"
 	"github.com/kimberlitedb/kimberlite-go/engine/proof"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -102,6 +103,9 @@ type Config struct {
 
 	// Archives are where checkpoints may be sent: to each of them, and to what is below.
 	Archives []string
+	// ArchiveBlob is how many bytes of records make a blob of an archive, and ArchiveShare how many one job sends.
+	ArchiveBlob  int
+	ArchiveShare int
 
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)
@@ -144,5 +148,7 @@ func DefaultConfig() Config {
 		QueryTime:      Hour,
 		AckPatience:    5 * Minute,
 		MaxCuts:        16,
+		ArchiveBlob:    archive.TargetBlob,
+		ArchiveShare:   16 << 20,
 	}
 }

@@ -582,7 +582,7 @@ func (k *Keeper) chain(b *wire.ReadEventsReply) {
 		switch act.Act {
 		case "stream.purge":
 			a.more++
-		case "access.refused", "checkpoint.create", "checkpoint.delete": // of others
+		case "access.refused", "checkpoint.create", "checkpoint.delete", "checkpoint.archive": // of others
 		case "tenant.create":
 			a.acts = append(a.acts, act.Act)
 		default:

@@ -22,6 +22,8 @@ import (
 type Store struct {
 	// Hook, if not nil, is asked how a request goes that has arrived.
 	Hook func(Op) Verdict
+	// Changed, if not nil, is told of every change, once it is done.
+	Changed func(kind OpKind, name string)
 	// Now is the store's clock, by which locks end. Nil is a clock that stands at 0.
 	Now func() wire.Time
 	// Locks has it keep versions and lock objects.
@@ -125,6 +127,7 @@ func (s *Store) put(name string, data []byte, until wire.Time) error {
 		o.versions = o.versions[:0]
 	}
 	o.versions = append(o.versions, version{slices.Clone(data), until})
+	s.changed(OpPut, name)
 	return nil
 }
 
@@ -167,5 +170,12 @@ func (s *Store) remove(name string) error {
 		}
 	}
 	s.objects = slices.Delete(s.objects, i, i+1)
+	s.changed(OpRemove, name)
 	return nil
+}
+
+func (s *Store) changed(kind OpKind, name string) {
+	if s.Changed != nil {
+		s.Changed(kind, name)
+	}
 }

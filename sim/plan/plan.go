@@ -44,6 +44,9 @@ type Config struct {
 	SQLPages      int   `json:"sql_pages,omitempty"`       // of a tenant's tables, where it does
 	Notary        int   `json:"notary,omitempty"`          // operations on checkpoints and on the past
 	MaxCuts       int   `json:"max_cuts,omitempty"`        // checkpoints that may wait to be kept; 0 is the server's own limit
+	Archivist     int   `json:"archivist,omitempty"`       // operations on archives
+	ArchiveBlob   int   `json:"archive_blob,omitempty"`    // bytes of records of a blob
+	ArchiveShare  int   `json:"archive_share,omitempty"`   // bytes of records that one job sends
 	Crew          int   `json:"crew,omitempty"`            // operations of the foreman of consumer groups
 	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds
 	Grain         int64 `json:"grain,omitempty"`           // how finely retention sees the clock, in nanoseconds

@@ -20,6 +20,7 @@ func Draw(seed uint64, ops int) *Plan {
 	p.Config.drawClerk(source.Stream("swarm.clerk"), ops)
 	p.Config.drawHoarder(source.Stream("swarm.hoarder"))
 	p.Config.drawNotary(source.Stream("swarm.notary"), ops)
+	p.Config.drawArchivist(source.Stream("swarm.archivist"), ops)
 	p.Clients = drawClients(source.Stream("swarm.clients"), &p.Config)
 	p.Ops = drawOps(source.Stream("swarm.ops"), p, ops)
 	return p
@@ -90,6 +91,14 @@ func (c *Config) drawNotary(r *rng.Rand, ops int) {
 	}
 }
 
+// drawArchivist draws how much happens to archives, where there are checkpoints.
+func (c *Config) drawArchivist(r *rng.Rand, ops int) {
+	if c.Notary > 0 && r.Coin() {
+		c.Archivist = int(r.Log(5, int64(max(ops/15, 15))))
+		c.ArchiveBlob, c.ArchiveShare = int(r.Log(200, 16<<10)), int(r.Log(500, 64<<10))
+	}
+}
+
 // drawClerk draws how much happens to tables.
 func (c *Config) drawClerk(r *rng.Rand, ops int) {
 	if r.N(3) == 0 {
@@ -136,6 +145,7 @@ var faultRates = []struct {
 	{"reset@deliver", 20, 10_000}, {"corrupt@deliver", 20, 5_000}, {"stall@deliver", 20, 5_000},
 	{"half-open@deliver", 20, 3_000}, {"lost-reply@reply", 50, 10_000}, {"partition@tick", 100, 10_000},
 	{"step@tick", 100, 20_000}, {"freeze@tick", 100, 20_000},
+	{"store-error@store", 100, 50_000}, {"store-timeout@store", 100, 50_000}, {"store-partial@store", 500, 100_000}, {"store-slow@store", 100, 20_000},
 }
 
 func drawRates(r *rng.Rand) map[string]int {
@@ -236,7 +246,8 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d notary=%d cuts=%d tables=%dB forget=%dms day=%dms keys=%d/%d", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.Notary, c.MaxCuts, c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
+	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d notary=%d cuts=%d archivist=%d blob=%dB share=%dB", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.Notary, c.MaxCuts, c.Archivist, c.ArchiveBlob, c.ArchiveShare)
+	fmt.Fprintf(&b, " tables=%dB forget=%dms day=%dms keys=%d/%d", c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,
 		c.Fragment, c.DriftPPM, c.Drain, c.Blind)

@@ -12,7 +12,11 @@ import (
 // swept reports whether everything that was removed is said to be in no file any more, or should have been by now.
 func (w *World) swept() bool {
 	s := w.server
-	return s == nil || !s.opened || w.plan.Config.SealBlock == 0 || s.m.Stats().Unswept == 0
+	if s == nil || !s.opened {
+		return true
+	}
+	x := s.m.Stats()
+	return (w.plan.Config.SealBlock == 0 || x.Unswept == 0) && (w.plan.Config.Archivist == 0 || x.Unpruned == 0)
 }
 
 // erased checks that what the keeper knows to be removed is in no file: the log, snapshots, copies and unfinished files as

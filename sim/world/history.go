@@ -91,6 +91,7 @@ func (w *World) keep(at seg.Address, p []byte) {
 		}
 		w.tables.Wrote(&r)
 		w.cuts.Wrote(&r)
+		w.archives.Wrote(&r)
 		if r.Kind == seg.KindTrim {
 			x.oldest = r.First
 		}
@@ -168,6 +169,7 @@ func (w *World) recovered(s *server, r *engine.Report) {
 	w.truncated(r)
 	w.tables.Recovered(r.LSN)
 	w.cuts.Recovered(r.LSN)
+	w.archives.Recovered(r.LSN)
 	w.history.heads, w.history.reached = map[wire.StreamID]wire.Offset{}, 0
 	for i := range w.history.batches {
 		w.history.reach(&w.history.batches[i])
@@ -215,6 +217,7 @@ func (w *World) truncated(r *engine.Report) {
 			w.hoarder.Leave()
 			w.tables.Leave()
 			w.notary.Leave()
+			w.archivist.Leave()
 			w.cuts.Leave()
 		}
 		whole = whole || (b.synced && !hit)

@@ -21,6 +21,10 @@ type objects struct {
 	lost    *fault.Point // it has happened, and nobody says so
 	partial *fault.Point // some of it has
 	slow    *fault.Point
+	looks   *rng.Rand
+	there   map[string]bool // objects that are there
+	cut     map[string]bool // or in part
+	failing map[string]bool // a put of them leaves a part
 }
 
 // errAway is what a job gets of a store that it has no answer from.
@@ -28,11 +32,12 @@ var errAway = fmt.Errorf("%w: no answer", seg.ErrUnavailable)
 
 func newObjects(w *World) *objects {
 	o := &objects{
-		w: w, store: object.New(), latency: w.source.Stream("store.latency"),
+		w: w, store: object.New(), there: map[string]bool{}, cut: map[string]bool{}, failing: map[string]bool{}, looks: w.source.Stream("store.looks"), latency: w.source.Stream("store.latency"),
 		refused: w.in.Point("store-error", "store"), lost: w.in.Point("store-timeout", "store"),
 		partial: w.in.Point("store-partial", "store"), slow: w.in.Point("store-slow", "store"),
 	}
 	o.store.Hook = o.verdict
+	o.store.Changed = o.changed
 	o.store.Now = func() wire.Time { return wire.Time(epoch + w.now) }
 	return o
 }
@@ -60,6 +65,7 @@ func (o *objects) verdict(op object.Op) object.Verdict {
 	}
 	if rand, ok := o.partial.Fire(); ok {
 		o.w.in.Observe("store-partial")
+		o.failing[op.Name] = true
 		return object.Verdict{Err: errAway, Part: rand.N(op.Len)}
 	}
 	return object.Verdict{}

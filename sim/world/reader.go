@@ -236,6 +236,7 @@ func (w *World) finish() {
 		w.suite.Fail(check.Live, "at rest: %v", err)
 	}
 	w.erased()
+	w.objects.judge()
 	w.cuts.Files(w.disk.disk.Clone().Mount(), w.disk.ruined)
 	for _, r := range w.readers {
 		for i, st := range r.tenant.Streams {

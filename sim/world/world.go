@@ -52,6 +52,8 @@ type World struct {
 	hoarder    *client.Hoarder
 	notary     *client.Notary
 	cuts       *check.Checkpoints
+	archivist  *client.Archivist
+	archives   *check.Archives
 	readers    []*reader
 	at         points
 	cpu        *rng.Rand
@@ -128,6 +130,8 @@ func New(p *plan.Plan) *World {
 	if p.Config.Notary == 0 {
 		w.cuts.Leave()
 	}
+	w.archives = check.NewArchives(w.suite, w.cuts)
+	w.archives.Rot = func() bool { return len(w.disk.disk.Ledger()) > 0 }
 	w.net = network.New(source, in, p.Config.Fragment, p.Config.Window, w.Now, w.after)
 	w.disk = newStorage(w)
 	w.objects = newObjects(w)
@@ -166,15 +170,17 @@ func (w *World) populate() {
 	w.hoarder = client.NewHoarder(w, w.suite, w.source, len(w.clients)+8, &w.plan.Config)
 	w.clerk.Cuts = w.cuts
 	w.notary = client.NewNotary(w, w.suite, w.cuts, w.source, len(w.clients)+9, &w.plan.Config)
+	w.archivist = client.NewArchivist(w, w.suite, w.archives, w.cuts, w.source, len(w.clients)+12, &w.plan.Config)
 }
 
 // Limits of the phases, in simulated nanoseconds.
 const (
-	chaosLimit = 900_000_000_000
-	healSpan   = 40_000_000_000
-	healLimit  = 180_000_000_000
-	readLimit  = 120_000_000_000
-	restSpan   = 30_000_000_000
+	chaosLimit   = 900_000_000_000
+	healSpan     = 40_000_000_000
+	healLimit    = 180_000_000_000
+	archiveLimit = 330_000_000_000 // behind that, since the server waits up to five minutes before it tries again
+	readLimit    = 120_000_000_000
+	restSpan     = 30_000_000_000
 )
 
 // Run lets the run happen.
@@ -194,6 +200,9 @@ func (w *World) Run() {
 	}
 	if w.plan.Config.Notary > 0 {
 		w.after(w.net.Latency(), w.notary.Pump)
+	}
+	if w.plan.Config.Archivist > 0 {
+		w.after(w.net.Latency(), w.archivist.Pump)
 	}
 	for !w.done && !w.stuck && w.suite.Failed == nil {
 		e, ok := w.agenda.next()
@@ -226,15 +235,16 @@ func (w *World) progress() {
 				c.Append()
 			}
 		}
-		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() && w.hoarder.Idle() && w.notary.Idle() {
+		if w.quietClients(true) && w.keeper.Idle() && w.listener.Idle() && w.crew.Idle() && w.clerk.Idle() && w.hoarder.Idle() && w.notary.Idle() && w.archivist.Idle() {
 			w.keeper.Leave()
 			w.listener.Leave()
 			w.crew.Leave()
 			w.clerk.Leave()
 			w.hoarder.Leave()
 			w.notary.Leave()
+			w.archivist.Leave()
 			w.readBack()
-		} else if w.now > w.limit {
+		} else if w.now > w.limit && (w.archivist.Idle() || w.now > w.limit+archiveLimit) {
 			w.late("operations")
 		}
 	case reading:
@@ -266,7 +276,7 @@ func (w *World) late(what string) {
 	if h := w.listener.Behind(); h != "" {
 		behind = append(behind, h)
 	}
-	for _, b := range []string{w.crew.Behind(), w.clerk.Behind(), w.hoarder.Behind(), w.notary.Behind()} {
+	for _, b := range []string{w.crew.Behind(), w.clerk.Behind(), w.hoarder.Behind(), w.notary.Behind(), w.archivist.Behind()} {
 		if b != "" {
 			behind = append(behind, b)
 		}
@@ -303,6 +313,7 @@ func (w *World) heal() {
 	w.clerk.Finish()
 	w.hoarder.Finish()
 	w.notary.Finish()
+	w.archivist.Finish()
 	w.net.Unblock()
 	w.disk.heal()
 	if w.clock.frozen > w.now {
@@ -368,6 +379,7 @@ func (w *World) crash(s *server, kind string) {
 	} else {
 		w.disk.process()
 	}
+	w.objects.crashed()
 	for id := engine.ConnID(1); id <= s.last; id++ {
 		if p := s.peers[id]; p != nil {
 			p.gone = true
@@ -454,6 +466,9 @@ func (w *World) engineConfig() engine.Config {
 		c.MaxCuts = p.MaxCuts
 	}
 	c.Signers = []proof.Signer{w.signer}
+	if p.Archivist > 0 {
+		c.Archives, c.ArchiveBlob, c.ArchiveShare = []string{client.ArchivePlace}, p.ArchiveBlob, p.ArchiveShare
+	}
 	if p.Forget > 0 {
 		c.ForgetEvery = wire.Span(p.Forget)
 	}
