@@ -12,13 +12,13 @@ import (
 // A checkpoint is sent to an archive because somebody has asked for it: that is an act, and goes on behind a restart. archive_send.go has
 // what is sent.
 
-// archived is a checkpoint that is in an archive, or is to be. It stays when the checkpoint is deleted here: what is removed has to leave
-// the archive too.
+// archived is a checkpoint that is in an archive, or is to be. It stays when the checkpoint is deleted here, before all of it was sent
+// too: what is removed has to leave the archive.
 type archived struct {
 	id   wire.CheckpointID
 	to   string
 	lock wire.Time // until then the archive lets nobody remove what was sent; 0 for no lock
-	done bool
+	done bool      // nothing more of it is to be sent
 }
 
 // maxArchives is how many of these a tenant may have.
@@ -28,8 +28,9 @@ const maxArchives = 2 * wire.MaxCheckpoints
 type archiving struct {
 	running  bool
 	pin      JobID
-	of       archived // what the sending is of
-	sending  *sending // nil before the first piece
+	tenant   wire.TenantID // whose checkpoint is being sent
+	of       archived      // what the sending is of
+	sending  *sending      // nil before the first piece
 	troubles []archiveTrouble
 }
 
@@ -150,7 +151,7 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 		return fx
 	}
 	if t, to := m.nextPrune(); t != nil {
-		if k.of.to == to { // what it goes on from may be other blobs then
+		if k.tenant == t.id { // what it goes on from may be other blobs then; two destinations may be one place
 			k.of, k.sending = archived{}, nil
 		}
 		return m.pruneArchive(t, to, fx)
@@ -163,7 +164,7 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 		return fx
 	}
 	if k.sending == nil || k.of != a {
-		k.of, k.sending = a, &sending{}
+		k.tenant, k.of, k.sending = t.id, a, &sending{}
 	} else {
 		m.cfg.hit(ProbeArchiveGoesOn)
 	}

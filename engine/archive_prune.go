@@ -66,7 +66,7 @@ func (m *Machine) nextPrune() (*tenant, string) {
 		}
 		for _, a := range t.archives {
 			p := t.prunedTo(a.to)
-			if !a.done || p.upto > t.removed || wire.Span(m.clock.now-p.at) < m.cfg.SweepInterval/2 {
+			if m.underWay(a) || p.upto > t.removed || wire.Span(m.clock.now-p.at) < m.cfg.SweepInterval/2 {
 				continue
 			}
 			if y := m.archiving.trouble(wire.CheckpointID{}, pruneOf(t, a.to)); y == nil || m.clock.mono >= y.retryAt {
@@ -75,6 +75,12 @@ func (m *Machine) nextPrune() (*tenant, string) {
 		}
 	}
 	return nil, ""
+}
+
+// underWay reports whether a checkpoint is being sent, and gets on. What is removed leaves the archive behind that.
+func (m *Machine) underWay(a archived) bool {
+	k := &m.archiving
+	return !a.done && k.of == a && k.trouble(a.id, a.to) == nil
 }
 
 // pruneOf names the pruning of an archive among troubles.
@@ -140,7 +146,7 @@ func (s *state) applyPruned(r *seg.Record) error {
 func (m *Machine) unpruned() (longest wire.Span) {
 	for _, t := range m.state.order {
 		for _, a := range t.archives {
-			if p := t.prunedTo(a.to); a.done && t.removed >= p.upto && t.removed > 0 {
+			if p := t.prunedTo(a.to); t.removed >= p.upto && t.removed > 0 {
 				longest = max(longest, wire.Span(m.clock.now-max(t.removedAt, p.at)))
 			}
 		}

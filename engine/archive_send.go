@@ -22,18 +22,19 @@ type sending struct {
 	begun  bool
 	there  map[wire.StreamID][]archive.Section // that an earlier checkpoint has brought
 	index  archive.Index
-	line   int         // of the manifest's streams, where it goes on
-	next   wire.Offset // in that one
-	raw    []byte      // of the next blob
-	filled int         // sections of it, at the end of the index
-	sent   uint64      // bytes
-	events uint64      // of the checkpoint that are there
+	line   int            // of the manifest's streams, where it goes on
+	next   wire.Offset    // in that one
+	raw    []byte         // of the next blob
+	filled int            // sections of it, at the end of the index
+	draft  []proof.Digest // blobs that it names, and what an earlier sending of the checkpoint has left
+	sent   uint64         // bytes
+	events uint64         // of the checkpoint that are there
 }
 
 // clone returns a copy that changes by itself.
 func (s *sending) clone() *sending {
 	c := *s
-	c.index.Sections, c.raw = slices.Clone(s.index.Sections), slices.Clone(s.raw)
+	c.index.Sections, c.raw, c.draft = slices.Clone(s.index.Sections), slices.Clone(s.raw), slices.Clone(s.draft)
 	return &c
 }
 
@@ -98,6 +99,7 @@ type sender struct {
 	*sending
 	fs   seg.Files
 	box  archive.Box
+	to   *archive.Parcel
 	man  *proof.Manifest
 	file *seg.Checkpoint
 	open []*seg.Leaves
@@ -121,12 +123,13 @@ func (s *sender) send() (done bool, err error) {
 			return false, err
 		}
 	}
+	s.to = s.box.Parcel(s.place(), s.draft)
 	s.room = s.share
 	for s.line < len(s.man.Streams) {
 		line := &s.man.Streams[s.line]
 		s.next = max(s.next, line.Base)
 		if err := s.stream(line); errors.Is(err, errEnough) {
-			return false, nil
+			return false, s.deliver()
 		} else if err != nil {
 			return false, fmt.Errorf("stream %q: %w", line.Name, err)
 		}
@@ -155,6 +158,9 @@ func (s *sender) begin() error {
 	}
 	s.there, s.begun = map[wire.StreamID][]archive.Section{}, true
 	s.index.Checkpoint = s.of.id
+	if s.draft, err = s.box.Drafted(s.place()); err != nil {
+		return err
+	}
 	for _, p := range slices.Backward(places) {
 		if p.Position > s.of.position || p.ID == s.of.id || s.lock != 0 { // what is there may be locked for a shorter time
 			continue
@@ -317,7 +323,7 @@ func (s *sender) flush() error {
 	if len(s.raw) == 0 {
 		return nil
 	}
-	b, err := s.put(s.raw)
+	b, err := s.to.Add(s.raw)
 	if err != nil {
 		return err
 	}
@@ -330,21 +336,25 @@ func (s *sender) flush() error {
 	return nil
 }
 
-func (s *sender) put(raw []byte) (archive.Blob, error) {
-	b, sent, err := s.box.Keep(raw)
-	s.sent += uint64(sent)
-	return b, err
+// deliver has the archive keep the blobs that the job has made.
+func (s *sender) deliver() error {
+	err := s.to.Send()
+	s.draft, s.sent = s.to.Names, s.sent+s.to.Sent
+	return err
 }
 
-// finish sends what a checkpoint has beside its events, and then has it found.
+// finish sends what a checkpoint has beside its events, and then has it found. What an earlier sending of it has left goes.
 func (s *sender) finish() (err error) {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	if s.index.Manifest, err = s.put(s.file.Manifest); err != nil {
+	if s.index.Manifest, err = s.to.Add(s.file.Manifest); err != nil {
 		return err
 	}
-	if s.index.State, err = s.put(s.file.State); err != nil {
+	if s.index.State, err = s.to.Add(s.file.State); err != nil {
+		return err
+	}
+	if err := s.deliver(); err != nil {
 		return err
 	}
 	index := s.index.Encode()
@@ -352,7 +362,13 @@ func (s *sender) finish() (err error) {
 		return err
 	}
 	s.sent += uint64(len(index) + len(s.file.Note))
-	return s.box.Seal(s.place().Note(), s.file.Note)
+	if err := s.box.Seal(s.place().Note(), s.file.Note); err != nil {
+		return err
+	}
+	if err := s.box.Clear(s.place(), s.draft); !errors.Is(err, seg.ErrLocked) {
+		return err
+	}
+	return nil // the next pruning looks at the draft
 }
 
 // allowed reports whether the server's settings let it send to a destination.

@@ -223,12 +223,13 @@ func (s *state) dropCheckpoint(t *tenant, i int) {
 	}
 	id := t.checkpoints[i].id
 	t.checkpoints = slices.Delete(slices.Clone(t.checkpoints), i, i+1)
-	t.archives = slices.DeleteFunc(slices.Clone(t.archives), func(a archived) bool {
-		if a.id == id && !a.done {
+	t.archives = slices.Clone(t.archives)
+	for i := range t.archives {
+		if a := &t.archives[i]; a.id == id && !a.done { // what was sent of it so far is there
+			a.done = true
 			s.unsent--
 		}
-		return a.id == id && !a.done
-	})
+	}
 	newest := wire.Position(0)
 	for _, c := range t.checkpoints {
 		if c.kept {

@@ -47,22 +47,14 @@ func (b *Box) Check() error {
 	return err
 }
 
-// Keep stores a blob that is not there yet, and reads it back. It returns how many bytes it has sent.
-func (b *Box) Keep(raw []byte) (blob Blob, sent int, err error) {
-	if len(raw) > MaxWhole { // nobody would expand it again
-		return blob, 0, fmt.Errorf("a blob of %d bytes: %d are the most", len(raw), MaxWhole)
-	}
-	blob, p, err := b.Pack(raw)
-	if err != nil {
-		return blob, 0, err
-	}
-	name := BlobName(blob.Digest)
+// keep stores a blob that is not there yet, and reads it back. It returns how many bytes it has sent.
+func (b *Box) keep(name string, p []byte) (sent int, err error) {
 	if got, err := b.Get(name); err == nil && bytes.Equal(got, p) && b.Lock == 0 {
-		return blob, 0, nil
+		return 0, nil
 	} else if err != nil && !errors.Is(err, seg.ErrNotExist) {
-		return blob, 0, err
+		return 0, err
 	}
-	return blob, len(p), b.Seal(name, p)
+	return len(p), b.Seal(name, p)
 }
 
 // Seal is Write of an object that is locked, where there is to be a lock.

@@ -19,8 +19,7 @@ type Index struct {
 	ID         string            `json:"checkpoint"`
 	Manifest   Blob              `json:"manifest"`
 	State      Blob              `json:"state"`
-	Old        []proof.Digest    `json:"old,omitempty"` // blobs that are about to be removed
-	Sections   []Section         `json:"-"`             // by stream, ascending offsets
+	Sections   []Section         `json:"-"` // by stream, ascending offsets
 }
 
 // Blob names a blob.

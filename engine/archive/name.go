@@ -34,6 +34,7 @@ const (
 	tenants = "tenants/"
 	notes   = "/note"
 	indexes = "/index"
+	drafts  = "/draft"
 )
 
 // TenantPrefix is what the names of a tenant's checkpoints begin with.
@@ -51,9 +52,23 @@ func (p Place) Note() string { return p.dir() + notes }
 // Index returns the name of its index.
 func (p Place) Index() string { return p.dir() + indexes }
 
+func (p Place) draft() string { return p.dir() + drafts }
+
 // parseNote returns the place whose note has a name, and false where it is no such name.
 func parseNote(name string) (p Place, ok bool) {
-	parts := strings.Split(strings.TrimSuffix(strings.TrimPrefix(name, tenants), notes), "/")
+	p, ok = parse(strings.TrimSuffix(name, notes))
+	return p, ok && p.Note() == name
+}
+
+// parseDraft is parseNote for a draft.
+func parseDraft(name string) (p Place, ok bool) {
+	p, ok = parse(strings.TrimSuffix(name, drafts))
+	return p, ok && p.draft() == name
+}
+
+// parse returns the place that a folder is of.
+func parse(dir string) (p Place, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(dir, tenants), "/")
 	if len(parts) != 2 {
 		return p, false
 	}
@@ -64,5 +79,5 @@ func parseNote(name string) (p Place, ok bool) {
 	at, err3 := strconv.ParseUint(position, 16, 64)
 	c, err4 := wire.ParseCheckpointID(id)
 	p = Place{seg.StoreID(s), wire.TenantID(t), wire.Position(at), c}
-	return p, err1 == nil && err2 == nil && err3 == nil && err4 == nil && p.Note() == name
+	return p, err1 == nil && err2 == nil && err3 == nil && err4 == nil
 }

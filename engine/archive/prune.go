@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/proof"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
@@ -12,8 +11,9 @@ import (
 )
 
 // Prune takes events out of all checkpoints of a tenant that are in an archive: their records go, and their leaves stay. What is left of the
-// blobs that have them is stored anew, then the indexes name that, and then the old blobs are removed. The indexes say which these are
-// until then, so that a crash leaves none behind. It returns how many events it has taken out.
+// blobs that have them is stored anew, then the indexes name that, and then the old blobs are removed, with whatever sendings have left
+// behind that did not come to their end; none may be under way. The drafts say which blobs these are until then. It returns how many
+// events it has taken out.
 //
 // The left function says what is left of a stream: its oldest event, and whether anything is.
 func (b *Box) Prune(prefix string, left func(wire.StreamID) (wire.Offset, bool)) (gone uint64, err error) {
@@ -22,66 +22,35 @@ func (b *Box) Prune(prefix string, left func(wire.StreamID) (wire.Offset, bool))
 		return 0, err
 	}
 	p := pruning{box: b, left: left, done: map[Section][]Section{}}
-	indexes := make([]*Index, len(places))
-	changed := false
-	for i, at := range places {
-		if indexes[i], err = b.Index(at); err != nil {
-			return p.gone, err
-		}
-		again, err := p.index(indexes[i])
-		if err != nil {
+	for _, at := range places {
+		if err := p.checkpoint(at); err != nil {
 			return p.gone, fmt.Errorf("%s: %w", at.Index(), err)
 		}
-		if again {
-			err = b.Write(at.Index(), indexes[i].Encode())
-		}
-		if err != nil {
-			return p.gone, err
-		}
-		changed = changed || len(indexes[i].Old) > 0
 	}
-	if !changed {
-		return p.gone, nil
-	}
-	if err := b.removeOld(indexes); err != nil {
+	names, err := b.List(prefix)
+	if err != nil {
 		return p.gone, err
 	}
-	for i, x := range indexes {
-		if len(x.Old) == 0 {
+	for _, name := range names {
+		at, ok := parseDraft(name)
+		if !ok {
 			continue
 		}
-		x.Old = nil
-		if err := b.Write(places[i].Index(), x.Encode()); err != nil {
+		drafted, err := b.Drafted(at)
+		if err == nil {
+			err = b.Clear(at, drafted)
+		}
+		if err != nil {
 			return p.gone, err
 		}
 	}
 	return p.gone, nil
 }
 
-// removeOld removes the blobs that indexes name as old, unless one of them still has a use for them.
-func (b *Box) removeOld(indexes []*Index) error {
-	used := map[proof.Digest]bool{}
-	for _, x := range indexes {
-		for i := range x.Sections {
-			used[x.Sections[i].Digest] = true
-		}
-	}
-	for _, x := range indexes {
-		for _, d := range x.Old {
-			if used[d] {
-				continue
-			}
-			if err := b.Remove(BlobName(d)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // pruning is a Prune under way.
 type pruning struct {
 	box  *Box
+	to   *Parcel // of the checkpoint at hand
 	left func(wire.StreamID) (wire.Offset, bool)
 	done map[Section][]Section // what became of sections; checkpoints share them
 	gone uint64
@@ -94,6 +63,30 @@ func (p *pruning) low(s *Section) (wire.Offset, string) {
 		return s.Next, proof.Purge
 	}
 	return min(max(oldest, s.First), s.Next), proof.Retention
+}
+
+// checkpoint prunes a checkpoint.
+func (p *pruning) checkpoint(at Place) error {
+	x, err := p.box.Index(at)
+	if err != nil {
+		return err
+	}
+	drafted, err := p.box.Drafted(at)
+	if err != nil {
+		return err
+	}
+	p.to = p.box.Parcel(at, drafted)
+	changed, err := p.index(x)
+	if err != nil || !changed {
+		return err
+	}
+	if err := p.to.Draft(); err != nil { // where all that is left is in blobs that another checkpoint has brought
+		return err
+	}
+	if err := p.to.Send(); err != nil {
+		return err
+	}
+	return p.box.Write(at.Index(), x.Encode())
 }
 
 // index prunes an index. It reports whether that has changed it.
@@ -121,9 +114,6 @@ func (p *pruning) index(x *Index) (changed bool, err error) {
 			}
 		}
 		list = append(list, p.done[s]...)
-		if !slices.Contains(x.Old, s.Digest) {
-			x.Old = append(x.Old, s.Digest)
-		}
 	}
 	x.Sections = list
 	return true, nil
@@ -153,7 +143,7 @@ func (p *pruning) blob(x *Index, old Blob) error {
 		made[s] = pieces
 		of = append(of, s)
 	}
-	blob, _, err := p.box.Keep(left)
+	blob, err := p.to.Add(left)
 	if err != nil {
 		return err
 	}

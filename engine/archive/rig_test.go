@@ -110,10 +110,11 @@ func newSmall(t testing.TB) *small {
 
 func (s *small) keep(raw []byte) archive.Blob {
 	s.t.Helper()
-	b, _, err := s.box.Keep(raw)
+	b, p, err := s.box.Pack(raw)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.at[archive.BlobName(b.Digest)] = p
 	return b
 }
 
