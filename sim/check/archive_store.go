@@ -129,7 +129,7 @@ func (x *Archives) verify(store seg.Objects, p archive.Place, before *archive.Ch
 		if err := x.stream(t.stream(line.ID), c, cp, line); err != nil {
 			return nil, fmt.Errorf("stream %d: %w", line.ID, err)
 		}
-		if before == nil || before.Tenant != p.Tenant {
+		if before == nil || before.Tenant != p.Tenant || cp.Manifest.Previous == "" && len(line.Absent) > 0 { // it may lack what the earlier one has
 			continue
 		}
 		for j := range before.Manifest.Streams {

@@ -144,6 +144,9 @@ func (c *Archivist) send(k *archiveLink, t wire.TenantID, b wire.RequestBody, do
 // act sends something about a checkpoint that is there, if there is one.
 func (c *Archivist) act(k *archiveLink) {
 	t := k.tenants[c.rand.N(len(k.tenants))]
+	if k.n == 1 && c.rand.Coin() {
+		t = k.tenants[0] // whose streams lose the most
+	}
 	cuts := c.cuts.Cuts(t)
 	if len(cuts) == 0 {
 		return
