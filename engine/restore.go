@@ -177,6 +177,9 @@ func (r *restore) seal() error {
 		return nil
 	}
 	head := seg.SealedHead{Store: r.man.Store, Number: r.man.Next, First: r.s.lsn - seg.LSN(n) + 1, Last: r.s.lsn, Target: r.cfg.SealBlock}
+	if head.Target == 0 { // the server seals nothing, and its records are in sealed files all the same
+		head.Target = seg.DefaultTarget
+	}
 	_, err := seg.Seal(r.fs, head, func(visit func(seg.Key, seg.Summary, []byte)) error {
 		for _, raw := range r.records {
 			var rec seg.Record

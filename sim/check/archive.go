@@ -14,13 +14,14 @@ import (
 // Archives judges what is sent to archives, which are one store of objects, by the entries that the driver saw written and by what clients
 // were told. What the archives hold it compares with what was written.
 type Archives struct {
-	suite *Suite
-	cuts  *Checkpoints
-	all   []*Archived // in the order of the log
-	keys  proof.Keys
-	seen  map[archive.Place]listing // what was verified
-	told  []fact
-	Rot   func() bool // the disk has lost something
+	suite    *Suite
+	cuts     *Checkpoints
+	all      []*Archived // in the order of the log
+	keys     proof.Keys
+	seen     map[archive.Place]listing // what was verified
+	told     []fact
+	settings map[wire.StreamID][]setting
+	Rot      func() bool // the disk has lost something
 }
 
 // Archived is a checkpoint that was to be sent, or was.
@@ -54,12 +55,18 @@ func NewArchives(s *Suite, cuts *Checkpoints) *Archives {
 	if err != nil {
 		panic("check: the key does not verify: " + err.Error())
 	}
-	return &Archives{suite: s, cuts: cuts, keys: keys, seen: map[archive.Place]listing{}}
+	return &Archives{suite: s, cuts: cuts, keys: keys, seen: map[archive.Place]listing{}, settings: map[wire.StreamID][]setting{}}
 }
 
 // Wrote notes an entry that is written.
 func (x *Archives) Wrote(r *seg.Record) {
-	if x.cuts.off || len(x.all) > 0 && r.LSN <= max(x.all[len(x.all)-1].lsn, x.done()) {
+	if x.cuts.off {
+		return
+	}
+	if r.Kind.Act() {
+		x.setting(r)
+	}
+	if len(x.all) > 0 && r.LSN <= max(x.all[len(x.all)-1].lsn, x.done()) {
 		return
 	}
 	var fields []byte
@@ -92,6 +99,9 @@ func (x *Archives) done() (last seg.LSN) {
 
 // Recovered notes up to where a recovery has found the log. What somebody was told of is there.
 func (x *Archives) Recovered(lsn seg.LSN) {
+	for id, list := range x.settings { //det:order-free: each for itself
+		x.settings[id] = slices.DeleteFunc(list, func(s setting) bool { return s.lsn > lsn })
+	}
 	x.all = slices.DeleteFunc(x.all, func(a *Archived) bool {
 		if a.done > lsn {
 			a.done = 0

@@ -49,6 +49,7 @@ func (o *objects) judge() {
 	}
 	o.erased()
 	o.walls(list)
+	o.restored(list)
 }
 
 // prunedIn is within how long what was removed has left the archives at rest, beside the interval of sweeps.
