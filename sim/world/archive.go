@@ -64,7 +64,7 @@ func (o *objects) erased() {
 		}
 		return
 	}
-	purged, expired := w.keeper.Removed()
+	purged, expired := w.keeper.Removed(w.history.oldest)
 	expired = append(expired, w.tables.Removed(w.history.oldest(check.Statements(client.ClerkTenant)))...)
 	if len(purged)+len(expired) == 0 {
 		return
@@ -82,7 +82,7 @@ func (o *objects) erased() {
 func (o *objects) content(store seg.Objects, name string) []byte {
 	p, _ := store.Get(name) // likewise
 	var packer archive.Packer
-	if raw, err := packer.Unpack(archive.Blob{Digest: sha256.Sum256(p), Size: len(p)}, p); err == nil {
+	if raw, err := packer.Unpack(archive.Blob{Digest: sha256.Sum256(p), Size: len(p)}, p, archive.MaxWhole); err == nil {
 		return raw
 	}
 	return p
