@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/archive"
 	"github.com/kimberlitedb/kimberlite-go/engine/proof"
@@ -99,6 +100,12 @@ func (x *Archives) Verify(store seg.Objects, cut func(name string) bool) (list [
 			return nil
 		}
 		last, list = l.cp, append(list, l.cp)
+	}
+	for _, a := range x.all {
+		there := slices.ContainsFunc(list, func(cp *archive.Checkpoint) bool { return cp.ID == a.ID })
+		if !x.cuts.quiet() {
+			x.suite.must(Checkpoint, a.done == 0 || there, "the log says that checkpoint %s of tenant %d is in %s, and it is not", a.ID, a.Tenant, a.To)
+		}
 	}
 	return list
 }

@@ -145,7 +145,7 @@ var faultRates = []struct {
 	{"reset@deliver", 20, 10_000}, {"corrupt@deliver", 20, 5_000}, {"stall@deliver", 20, 5_000},
 	{"half-open@deliver", 20, 3_000}, {"lost-reply@reply", 50, 10_000}, {"partition@tick", 100, 10_000},
 	{"step@tick", 100, 20_000}, {"freeze@tick", 100, 20_000},
-	{"store-error@store", 100, 50_000}, {"store-timeout@store", 100, 50_000}, {"store-partial@store", 500, 100_000}, {"store-slow@store", 100, 20_000},
+	{"store-error@store", 1000, 100_000}, {"store-timeout@store", 1000, 100_000}, {"store-partial@store", 2000, 200_000}, {"store-slow@store", 1000, 50_000},
 }
 
 func drawRates(r *rng.Rand) map[string]int {
