@@ -80,3 +80,27 @@ func TestACheckpointThatIsSentAgainLeavesNothingBehind(t *testing.T) {
 	}
 	a.opened("first")
 }
+
+// A restored group goes on from where it was, whatever number its last entry had in the log that it comes from.
+func TestAGroupIsRestored(t *testing.T) {
+	a := newArchiving(t)
+	a.fill(20)
+	a.callRich(1, &wire.CreateGroup{Stream: a.orders, Name: "workers", FromOffset: 7})
+	a.checkpoint("first")
+	a.send("first")
+	r, _ := a.restored(a.opened("first"))
+	b, ok := r.callRich(1, &wire.GroupInfo{Stream: a.orders, Name: "workers"}).(*wire.GroupInfoReply)
+	if !ok || b.Info.Floor != 7 || b.Info.Lag != 13 {
+		t.Errorf("%+v", r.last.Msg.Body)
+	}
+
+	a.call(1, &wire.SetRetention{Stream: a.orders, Days: wire.Some(uint32(1))})
+	a.pass(30)
+	r, _ = a.restored(a.opened("first"))
+	if b, ok = r.callRich(1, &wire.GroupInfo{Stream: a.orders, Name: "workers"}).(*wire.GroupInfoReply); !ok || b.Info.Lag != 0 {
+		t.Errorf("%+v", r.last.Msg.Body)
+	}
+	if report := r.checked(); report.Damaged() {
+		t.Errorf("%+v", report.Findings)
+	}
+}

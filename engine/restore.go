@@ -236,8 +236,9 @@ func (r *restore) finish(now wire.Time) error {
 		now = max(now, t.commit)
 		for _, x := range t.streams {
 			x.lsn = r.s.lsn
-			for _, g := range x.groups {
+			for _, g := range x.groups { // its number there was another
 				g.lsn = r.s.lsn
+				g.cut(x.oldest)
 			}
 		}
 	}
