@@ -49,7 +49,7 @@ type Asker func(wire.TenantID, wire.RequestBody) wire.ResponseBody
 // Restored judges what a restored checkpoint serves: each stream as it was at its position, less what has left the archive.
 func (x *Archives) Restored(cp *archive.Checkpoint, report *engine.Restored, ask Asker, tables *Tables) {
 	c, t := x.cuts.find(cp.ID), x.cuts.tenants[cp.Tenant]
-	x.suite.must(Checkpoint, report.Tenant == c.Tenant && report.Position == c.Position, "checkpoint %s of position %d of tenant %d is restored as %+v", c.ID, c.Position, c.Tenant, *report)
+	x.suite.mustPart(Checkpoint, "restore", report.Tenant == c.Tenant && report.Position == c.Position, "checkpoint %s of position %d of tenant %d is restored as %+v", c.ID, c.Position, c.Tenant, *report)
 	gone := uint64(0)
 	for i := range cp.Manifest.Streams {
 		line := &cp.Manifest.Streams[i]
@@ -59,11 +59,11 @@ func (x *Archives) Restored(cp *archive.Checkpoint, report *engine.Restored, ask
 			err = r.judge()
 			gone += uint64(line.Head-line.Oldest) - r.shown
 			if err != nil {
-				x.suite.Fail(Checkpoint, "checkpoint %s of position %d of tenant %d is restored, and stream %d: %v", c.ID, c.Position, c.Tenant, s.id, err)
+				x.suite.FailPart(Checkpoint, "restore", "checkpoint %s of position %d of tenant %d is restored, and stream %d: %v", c.ID, c.Position, c.Tenant, s.id, err)
 			}
 		}
 	}
-	x.suite.must(Checkpoint, report.Gone == gone, "checkpoint %s of position %d of tenant %d is restored, %d events are said to be gone, and %d are", c.ID, c.Position, c.Tenant, report.Gone, gone)
+	x.suite.mustPart(Checkpoint, "restore", report.Gone == gone, "checkpoint %s of position %d of tenant %d is restored, %d events are said to be gone, and %d are", c.ID, c.Position, c.Tenant, report.Gone, gone)
 	if sql := t.stream(Statements(c.Tenant)); c.Tenant != tables.tenant || sql != nil && sql.oldest(x.cuts.last) > 0 {
 		return // what statements have made that are gone nobody can know
 	}
@@ -72,7 +72,7 @@ func (x *Archives) Restored(cp *archive.Checkpoint, report *engine.Restored, ask
 			text := fmt.Sprintf(template, k)
 			reply := ask(c.Tenant, &wire.QueryAt{SQL: text, Position: c.Position})
 			if reply == nil {
-				x.suite.Fail(Checkpoint, "checkpoint %s is restored, and %s is not answered", c.ID, text)
+				x.suite.FailPart(Checkpoint, "restore", "checkpoint %s is restored, and %s is not answered", c.ID, text)
 				return
 			}
 			tables.answered(Checkpoint, text, nil, wire.Some(c.Position), c.Position, reply)

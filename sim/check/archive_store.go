@@ -27,7 +27,7 @@ func (x *Archives) Listed(store seg.Objects, cut func(name string) bool) (list [
 	box := archive.Box{Objects: store}
 	places, err := box.Find("")
 	if err != nil {
-		x.suite.Fail(Checkpoint, "the archives cannot be listed: %v", err)
+		x.suite.FailPart(Checkpoint, "archive", "the archives cannot be listed: %v", err)
 	}
 	for _, p := range places {
 		if !cut(p.Note()) {
@@ -45,13 +45,13 @@ func (x *Archives) Present(store seg.Objects, cut func(name string) bool) {
 	for _, p := range x.Listed(store, cut) {
 		l, err := x.listing(store, p)
 		if err != nil {
-			x.suite.Fail(Checkpoint, "checkpoint %s of position %d of tenant %d is listed, and %v", p.ID, p.Position, p.Tenant, err)
+			x.suite.FailPart(Checkpoint, "archive", "checkpoint %s of position %d of tenant %d is listed, and %v", p.ID, p.Position, p.Tenant, err)
 			return
 		}
 		for _, b := range l.blobs {
 			x.suite.Saw(Checkpoint, true)
 			if size, err := store.Stat(archive.BlobName(b.Digest)); err != nil || size != int64(b.Size) {
-				x.suite.Fail(Checkpoint, "checkpoint %s of position %d of tenant %d is listed, and of its blob %s %d bytes are there, not %d: %v", p.ID, p.Position, p.Tenant, b.Digest, size, b.Size, err)
+				x.suite.FailPart(Checkpoint, "archive", "checkpoint %s of position %d of tenant %d is listed, and of its blob %s %d bytes are there, not %d: %v", p.ID, p.Position, p.Tenant, b.Digest, size, b.Size, err)
 				return
 			}
 		}
@@ -96,7 +96,7 @@ func (x *Archives) Verify(store seg.Objects, cut func(name string) bool) (list [
 			x.seen[p] = l
 		}
 		if err != nil {
-			x.suite.Fail(Checkpoint, "checkpoint %s of position %d of tenant %d is in the archive, and %v", p.ID, p.Position, p.Tenant, err)
+			x.suite.FailPart(Checkpoint, "archive", "checkpoint %s of position %d of tenant %d is in the archive, and %v", p.ID, p.Position, p.Tenant, err)
 			return nil
 		}
 		last, list = l.cp, append(list, l.cp)
@@ -104,7 +104,7 @@ func (x *Archives) Verify(store seg.Objects, cut func(name string) bool) (list [
 	for _, a := range x.all {
 		there := slices.ContainsFunc(list, func(cp *archive.Checkpoint) bool { return cp.ID == a.ID })
 		if !x.cuts.quiet() {
-			x.suite.must(Checkpoint, a.done == 0 || there, "the log says that checkpoint %s of tenant %d is in %s, and it is not", a.ID, a.Tenant, a.To)
+			x.suite.mustPart(Checkpoint, "archive", a.done == 0 || there, "the log says that checkpoint %s of tenant %d is in %s, and it is not", a.ID, a.Tenant, a.To)
 		}
 	}
 	return list

@@ -135,6 +135,13 @@ func (s *Suite) Fail(i Invariant, format string, args ...any) {
 	}
 }
 
+// FailPart notes that a part of a rule is broken.
+func (s *Suite) FailPart(i Invariant, part, format string, args ...any) {
+	if s.Failed == nil {
+		s.Failed = &Failure{Rule: i, Part: part, Text: fmt.Sprintf(format, args...), Time: s.Now()}
+	}
+}
+
 // must counts a real evaluation and fails unless ok.
 func (s *Suite) must(i Invariant, ok bool, format string, args ...any) bool {
 	return s.mustPart(i, "", ok, format, args...)
@@ -142,9 +149,8 @@ func (s *Suite) must(i Invariant, ok bool, format string, args ...any) bool {
 
 func (s *Suite) mustPart(i Invariant, part string, ok bool, format string, args ...any) bool {
 	s.Saw(i, true)
-	if !ok && s.Failed == nil {
-		s.Fail(i, format, args...)
-		s.Failed.Part = part
+	if !ok {
+		s.FailPart(i, part, format, args...)
 	}
 	return ok
 }

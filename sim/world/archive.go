@@ -18,7 +18,7 @@ func (o *objects) changed(kind object.OpKind, name string) {
 	if strings.HasPrefix(name, "blobs/") && whole {
 		o.w.suite.Saw(check.Checkpoint, o.there[name])
 		if o.there[name] {
-			o.w.suite.Fail(check.Checkpoint, "%s is sent again, and was there", name)
+			o.w.suite.FailPart(check.Checkpoint, "archive", "%s is sent again, and was there", name)
 		}
 	}
 	o.there[name], o.cut[name] = whole, kind == object.OpPut && !whole

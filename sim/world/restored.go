@@ -22,7 +22,7 @@ func (o *objects) restored(list []*archive.Checkpoint) {
 			i = o.looks.N(len(list))
 		}
 		if err := o.restore(list[i]); err != nil {
-			o.w.suite.Fail(check.Checkpoint, "checkpoint %s of position %d of tenant %d is not restored: %v", list[i].ID, list[i].Position, list[i].Tenant, err)
+			o.w.suite.FailPart(check.Checkpoint, "restore", "checkpoint %s of position %d of tenant %d is not restored: %v", list[i].ID, list[i].Position, list[i].Tenant, err)
 		}
 		list = append(list[:i:i], list[i+1:]...)
 	}
