@@ -243,7 +243,7 @@ func TestABlobThatExpandsToTooMuchIsRefused(t *testing.T) {
 // What could never be read again is not kept.
 func TestABlobThatIsTooGreatIsNotKept(t *testing.T) {
 	s := newSmall(t)
-	if _, _, err := s.box.Keep(make([]byte, archive.MaxWhole+1)); err == nil {
+	if _, err := s.box.Parcel(s.place, nil).Add(make([]byte, archive.MaxWhole+1)); err == nil {
 		t.Error("it is kept")
 	}
 }
