@@ -134,12 +134,13 @@ func (s *shape) born(i int) string {
 	return fmt.Sprintf("k%d", i)
 }
 
-// match is the condition that a row of $b is that of a row of the table, which is called by some name.
-func (s *shape) match(row string) string {
+// match is the condition that a row of $b, which is called b where it stands beside the table, is that of a row of the table, which is
+// called by some name.
+func (s *shape) match(b, row string) string {
 	_, names := s.keys()
 	list := make([]string, len(names))
 	for i, name := range names {
-		list[i] = s.born(i) + " = " + row + "." + name
+		list[i] = b + s.born(i) + " = " + row + "." + name
 	}
 	return strings.Join(list, " AND ")
 }
@@ -216,12 +217,12 @@ func (s *shape) triggers(t *thing) string {
 		last = fmt.Sprintf("SELECT RAISE(ABORT, 'row id 9223372036854775807 is not available') WHERE NEW.%s = 9223372036854775807; ", s.row)
 	}
 	past := fmt.Sprintf(`INSERT INTO "$h%d" SELECT %s, "$born", "$position"() FROM "$b%d" WHERE %s AND "$born" < "$position"(); `,
-		t.generation, s.of("OLD"), t.generation, s.match("OLD"))
+		t.generation, s.of("OLD"), t.generation, s.match("", "OLD"))
 	return fmt.Sprintf(`
 CREATE TRIGGER "$i%[1]d" AFTER INSERT ON %[2]s BEGIN %[3]sINSERT INTO "$b%[1]d" VALUES(%[4]s, "$position"()); END;
 CREATE TRIGGER "$u%[1]d" AFTER UPDATE ON %[2]s BEGIN %[3]s%[5]sUPDATE "$b%[1]d" SET %[6]s, "$born" = "$position"() WHERE %[7]s; END;
 CREATE TRIGGER "$d%[1]d" AFTER DELETE ON %[2]s BEGIN %[5]sDELETE FROM "$b%[1]d" WHERE %[7]s; END;`,
-		t.generation, quote(t.name), last, strings.Join(fresh, ", "), past, strings.Join(moved, ", "), s.match("OLD"))
+		t.generation, quote(t.name), last, strings.Join(fresh, ", "), past, strings.Join(moved, ", "), s.match("", "OLD"))
 }
 
 // end puts the rows of a table that is about to be altered or dropped into the history of its generation.
@@ -230,9 +231,9 @@ func (c *conn) end(t *thing) error {
 	if err != nil {
 		return err
 	}
-	return c.exec(`INSERT INTO "$h%[1]d" SELECT %[2]s, "$born", "$position"() FROM main.%[3]s AS t JOIN "$b%[1]d" ON %[4]s WHERE "$born" < "$position"();
+	return c.exec(`INSERT INTO "$h%[1]d" SELECT %[2]s, "$born", "$position"() FROM main.%[3]s AS t JOIN "$b%[1]d" AS b ON %[4]s WHERE "$born" < "$position"();
 DROP TRIGGER "$i%[1]d"; DROP TRIGGER "$u%[1]d"; DROP TRIGGER "$d%[1]d"; DROP TABLE "$b%[1]d";`,
-		t.generation, s.of("t"), quote(t.name), s.match("t"))
+		t.generation, s.of("t"), quote(t.name), s.match("b.", "t"))
 }
 
 func quote(name string) string { return sqlite3.QuoteIdentifier(name) }

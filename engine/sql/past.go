@@ -103,7 +103,7 @@ func (c *conn) shadow(t *thing, live bool, at wire.Position) error {
 			return err
 		}
 		body = fmt.Sprintf(`SELECT %s FROM main.%s AS t JOIN main."$b%d" AS b ON %s WHERE "$born" <= %d UNION ALL %s`,
-			s.of("t"), quote(t.name), t.generation, s.match("t"), at, body)
+			s.of("t"), quote(t.name), t.generation, s.match("b.", "t"), at, body)
 	}
 	c.shadows[wire.Fold(t.name)] = true
 	return c.exec("CREATE TEMP VIEW %s AS %s", quote(t.name), body)
