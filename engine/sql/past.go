@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
@@ -95,7 +96,7 @@ func (c *conn) shadow(t *thing, live bool, at wire.Position) error {
 	if err != nil {
 		return err
 	}
-	h.columns = h.columns[:len(h.columns)-2] // "$from" and "$to"
+	h.columns = slices.DeleteFunc(h.columns, func(x tableColumn) bool { return system(x.name) })
 	body := fmt.Sprintf(`SELECT %s FROM main."$h%d" WHERE "$from" <= %d AND "$to" > %d`, h.of(""), t.generation, at, at)
 	if live {
 		s, err := c.shapeOf(t.name)

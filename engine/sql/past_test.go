@@ -41,7 +41,8 @@ var programs = []string{
 	`UPDATE t%[1]d SET n = n + %[3]d WHERE n > %[4]d`, `UPDATE OR REPLACE t%[1]d SET id = id + %[3]d`, `UPDATE t%[1]d SET id = %[3]d WHERE id = %[4]d`,
 	`UPDATE OR IGNORE t%[1]d SET a = a + 1, b = upper(b)`, `UPDATE t%[1]d SET n = random() %% 100, ok = NOT ok RETURNING n`,
 	`DELETE FROM t%[1]d WHERE n < %[3]d`, `DELETE FROM t%[1]d WHERE id IN (SELECT id FROM t%[2]d)`, `DELETE FROM t%[1]d`,
-	`INSERT INTO t%[1]d (n) VALUES (date('now')), (%[3]d.5), (x'00ff'), (NULL)`,
+	`INSERT INTO t%[1]d (n) VALUES (date('now')), (%[3]d.5), (x'00ff'), (NULL)`, `INSERT OR IGNORE INTO t%[1]d (rowid, n) VALUES (%[3]d, %[4]d), (%[4]d, -0.0)`,
+	`UPDATE OR IGNORE t%[1]d SET rowid = rowid + %[3]d`, `DELETE FROM t%[1]d WHERE rowid > %[3]d`, `CREATE INDEX j%[1]d ON t%[1]d (n DESC) WHERE n > %[3]d`,
 }
 
 // questions are what every position is asked.
