@@ -167,7 +167,11 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 	} else {
 		m.cfg.hit(ProbeArchiveGoesOn)
 	}
-	j := sendJob{store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, now: m.clock.now, leaving: m.firstLeaving(t, c), scope: m.scopeOfTenant(t), state: k.sending}
+	d, ready, fx := m.dumpOf(t, k.sending.wants, fx)
+	if !ready {
+		return fx
+	}
+	j := sendJob{tables: d, store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, now: m.clock.now, leaving: m.firstLeaving(t, c), scope: m.scopeOfTenant(t), state: k.sending}
 	for _, s := range t.streams {
 		j.scope.list = append(j.scope.list, m.viewOf(s, cutOff{}))
 	}

@@ -145,10 +145,22 @@ func (a *archivingRig) opened(label string) *archive.Checkpoint {
 				a.t.Fatal(v.Err)
 			}
 		}
+		if _, err := c.VerifyTables(); err != nil {
+			a.t.Fatal(err)
+		}
 		return c
 	}
 	a.t.Fatalf("there is no %q in the archive", label)
 	return nil
+}
+
+// restoring is a checkpoint that is to be restored.
+func restoring(c *archive.Checkpoint) *engine.Restoring {
+	from := &engine.Restoring{State: c.State, Records: c.Records}
+	if there, _ := c.Dumped(); there {
+		from.Tables = c.Tables
+	}
+	return from
 }
 
 // restored makes a data directory of a checkpoint and opens it.
@@ -157,7 +169,7 @@ func (a *archivingRig) restored(c *archive.Checkpoint) (*rig, *engine.Restored) 
 	d := disk.New(512)
 	cfg := a.cfg
 	cfg.Store = 0x1234
-	report, err := engine.Restore(d.Mount(), cfg, a.now.Wall, &engine.Restoring{State: c.State, Records: c.Records})
+	report, err := engine.Restore(d.Mount(), cfg, a.now.Wall, restoring(c))
 	if err != nil {
 		a.t.Fatal(err)
 	}
