@@ -185,6 +185,7 @@ func (s *sender) dump() error {
 		s.index.Tables, s.index.TablesGone = nil, err.Error()
 		return nil
 	}
+	s.index.Statements = s.man.Statements
 	s.met = append(s.met, ProbeArchiveTables)
 	return nil
 }

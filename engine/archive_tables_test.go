@@ -1,11 +1,14 @@
 package engine_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
+	"github.com/kimberlitedb/kimberlite-go/engine/archive"
 	"github.com/kimberlitedb/kimberlite-go/sim/disk"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
@@ -97,6 +100,40 @@ func TestTablesAreRestoredWithoutTheirStatements(t *testing.T) {
 	}
 	if report := r.checked(); report.Damaged() {
 		t.Errorf("%s", describeAll(report))
+	}
+}
+
+// Tables leave an archive once their history is forgotten: rows that are deleted are nowhere then. Those of a later checkpoint stay.
+func TestForgottenTablesLeaveTheArchive(t *testing.T) {
+	a := newArchiving(t)
+	a.sql(ticketsTable)
+	a.sql("INSERT INTO tickets (s) VALUES ('secret'), ('plain')")
+	a.fill(5)
+	a.checkpoint("first")
+	a.send("first")
+	a.sql("DELETE FROM tickets WHERE s = 'secret'")
+	a.fill(5)
+	a.letGo()
+	a.sql("INSERT INTO tickets (s) VALUES ('late')")
+	a.checkpoint("second")
+	a.send("second")
+	a.pass(10)
+	if there, gone := a.opened("first").Dumped(); there || gone == "" {
+		t.Error(there, gone)
+	}
+	second := a.opened("second")
+	if there, gone := second.Dumped(); !there {
+		t.Error(gone)
+	}
+	for name, p := range a.at {
+		raw, err := new(archive.Packer).Unpack(archive.Blob{Digest: sha256.Sum256(p), Size: len(p)}, p, archive.MaxBlob)
+		if err == nil && bytes.Contains(raw, []byte("secret")) {
+			t.Errorf("%s has a row that is gone", name)
+		}
+	}
+	r, _ := a.restored(second)
+	if b := r.sql("SELECT group_concat(s) FROM tickets"); b.Rows[0][0].Text != "plain,late" {
+		t.Errorf("%+v", b.Rows)
 	}
 }
 

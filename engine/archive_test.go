@@ -72,7 +72,7 @@ func newArchiving(t *testing.T) *archivingRig {
 	cfg := smallConfig()
 	cfg.SealBlock, cfg.MergeFiles, cfg.MaxSealed = 1<<10, 2, 1<<20
 	cfg.Signers, cfg.Archives = []proof.Signer{testSigner(t)}, []string{"mem"}
-	cfg.RetentionDay, cfg.RetentionGrain, cfg.SweepInterval = 10*engine.Second, engine.Second, 2*engine.Second
+	cfg.RetentionDay, cfg.RetentionGrain, cfg.SweepInterval, cfg.ForgetEvery = 10*engine.Second, engine.Second, 2*engine.Second, engine.Second
 	a := &archivingRig{rig: newRig(t, cfg), t: t, at: objects{}}
 	a.objects = a.at
 	a.orders, a.mail = a.create(1, "orders"), a.create(1, "mail")

@@ -22,6 +22,7 @@ type Index struct {
 	State      Blob              `json:"state"`
 	Old        []proof.Digest    `json:"old,omitempty"`         // blobs that are about to be removed
 	TablesGone string            `json:"tables_gone,omitempty"` // why there is no dump of the tables, although the manifest has its digest
+	Statements wire.Offset       `json:"statements,omitempty"`  // that have led to the tables, where their dump is there
 	Sections   []Section         `json:"-"`                     // by stream, ascending offsets
 	Tables     []Piece           `json:"-"`                     // of the dump of the tables, in order
 }
@@ -128,7 +129,7 @@ func (x *Index) line(text []byte) error {
 		if err := json.Unmarshal(text, &p); err != nil {
 			return err
 		}
-		if p.Start != x.dumped() || p.Length <= 0 || p.Length > MaxBlob || x.TablesGone != "" {
+		if p.Start != x.dumped() || x.Statements == 0 || p.Length <= 0 || p.Length > MaxBlob || x.TablesGone != "" {
 			return errors.New("the piece of the tables is out of place")
 		}
 		x.Tables = append(x.Tables, p)

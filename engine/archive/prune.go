@@ -11,7 +11,8 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// Prune takes events out of all checkpoints of a tenant that are in an archive: their records go, and their leaves stay. What is left of the
+// Prune takes events out of all checkpoints of a tenant that are in an archive: their records go, and their leaves stay. Tables go with the
+// statements that came behind them. What is left of the
 // blobs that have them is stored anew, then the indexes name that, and then the old blobs are removed. The indexes say which these are
 // until then, so that a crash leaves none behind. It returns how many events it has taken out.
 //
@@ -29,6 +30,7 @@ func (b *Box) Prune(prefix string, left func(wire.StreamID) (wire.Offset, bool))
 			return p.gone, err
 		}
 		again, err := p.index(indexes[i])
+		again = p.tables(indexes[i], at.Tenant) || again
 		if err != nil {
 			return p.gone, fmt.Errorf("%s: %w", at.Index(), err)
 		}
@@ -65,6 +67,9 @@ func (b *Box) removeOld(indexes []*Index) error {
 		for i := range x.Sections {
 			used[x.Sections[i].Digest] = true
 		}
+		for i := range x.Tables {
+			used[x.Tables[i].Digest] = true
+		}
 	}
 	for _, x := range indexes {
 		for _, d := range x.Old {
@@ -94,6 +99,22 @@ func (p *pruning) low(s *Section) (wire.Offset, string) {
 		return s.Next, proof.Purge
 	}
 	return min(max(oldest, s.First), s.Next), proof.Retention
+}
+
+// tables takes the tables out of an index where statements are gone that came later: then what the tables were is forgotten, and rows that
+// were deleted since are to be nowhere. It reports whether there were any.
+func (p *pruning) tables(x *Index, tenant wire.TenantID) bool {
+	oldest, ok := p.left(statements(tenant))
+	if len(x.Tables) == 0 || ok && x.Statements >= oldest {
+		return false
+	}
+	for i := range x.Tables {
+		if d := x.Tables[i].Digest; !slices.Contains(x.Old, d) {
+			x.Old = append(x.Old, d)
+		}
+	}
+	x.Tables, x.Statements, x.TablesGone = nil, 0, "the history of the tables is forgotten"
+	return true
 }
 
 // index prunes an index. It reports whether that has changed it.

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/proof"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
 // The dump of the tables lies in blobs that are cut where what stands there says so: where the tables have changed little, most blobs are
@@ -54,6 +55,9 @@ func (c *Cutter) Flush() error {
 	return err
 }
 
+// statements returns the stream of a tenant's statements.
+func statements(t wire.TenantID) wire.StreamID { return 3<<62 | wire.StreamID(t) }
+
 // errTables says that an archive does not have the tables that its checkpoint commits to.
 var errTables = errors.New("the tables are not those that the manifest commits to")
 
@@ -78,7 +82,7 @@ func (c *Checkpoint) Tables(visit func(piece []byte) error) error {
 	sum := sha256.New()
 	for i := range c.Index.Tables {
 		p := &c.Index.Tables[i]
-		raw, err := c.box.Blob(p.Blob, p.Length)
+		raw, err := c.box.Blob(p.Blob, MaxBlob)
 		if err != nil {
 			return err
 		}

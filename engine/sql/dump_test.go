@@ -174,28 +174,3 @@ func TestWhatIsNoDumpIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-func FuzzLoad(f *testing.F) {
-	p := open(f)
-	if _, err := p.Apply([]*sql.Entry{
-		entry(1, "CREATE TABLE t (n INT, s TEXT)"), entry(2, "INSERT INTO t VALUES (1, 'one'), (2.5, x'00'), (NULL, NULL)"), entry(3, "CREATE INDEX i ON t (n)"),
-		entry(4, "CREATE VIEW v AS SELECT n FROM t"), entry(5, "CREATE TABLE c (a TEXT PRIMARY KEY) WITHOUT ROWID"), entry(6, "INSERT INTO c VALUES ('x'), ('y')"),
-	}); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(dump(f, p, 2))
-	f.Add(dump(f, p, 6))
-	p.Close()
-	f.Fuzz(func(t *testing.T, d []byte) {
-		q, err := load(d, 64)
-		if err != nil {
-			return
-		}
-		defer q.Close()
-		again, err := load(dump(t, q, int(^uint(0)>>1)), 4096) // what is loaded can be dumped
-		if err != nil {
-			t.Fatal(err)
-		}
-		again.Close()
-	})
-}
