@@ -65,18 +65,28 @@ func TestADumpGoesOnAsItsTables(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if dumps[i] = dump(t, all, i); loaded == nil {
+			looked := i == from || rapid.IntRange(0, 2).Draw(t, "look") == 0
+			if looked {
+				dumps[i] = dump(t, all, i)
+			}
+			if loaded == nil {
 				continue
 			}
 			other, err := loaded.Apply([]*sql.Entry{e})
 			if err != nil || !reflect.DeepEqual(one, other) {
 				t.Fatalf("%s: %+v, and %+v, %v", e.SQL, one[0], other[0], err)
 			}
+			if !looked {
+				continue
+			}
 			if got := dump(t, loaded, i); !bytes.Equal(got, dumps[i]) {
 				t.Fatalf("%s: the dumps are\n%q\nand\n%q", e.SQL, dumps[i], got)
 			}
 		}
 		for i, want := range dumps[kept:] {
+			if want == nil {
+				continue
+			}
 			if got := dump(t, all, kept+i); !bytes.Equal(got, want) {
 				t.Fatalf("the dump of position %d is\n%q\nand was\n%q", kept+i, got, want)
 			}
