@@ -168,9 +168,13 @@ func (m *Machine) archiveOn(fx []Effect) []Effect {
 	} else {
 		m.cfg.hit(ProbeArchiveGoesOn)
 	}
+	d, ready, fx := m.dumpOf(t, k.sending.wants, fx)
+	if !ready {
+		return fx
+	}
 	j := sendJob{
 		store: m.store, tenant: t.id, of: c, to: a.to, lock: a.lock, now: m.clock.now, leaving: m.firstLeaving(t, c), scope: m.scopeOfTenant(t),
-		target: m.cfg.ArchiveBlob, share: m.cfg.ArchiveShare, state: k.sending,
+		target: m.cfg.ArchiveBlob, share: m.cfg.ArchiveShare, state: k.sending, tables: d,
 	}
 	for _, s := range t.streams {
 		j.scope.list = append(j.scope.list, m.viewOf(s, cutOff{}))

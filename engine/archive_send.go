@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/engine/archive"
 	"github.com/kimberlitedb/kimberlite-go/engine/proof"
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/engine/sql"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
@@ -29,12 +31,14 @@ type sending struct {
 	draft  []proof.Digest // blobs that it names, and what an earlier sending of the checkpoint has left
 	sent   uint64         // bytes
 	events uint64         // of the checkpoint that are there
+	wants  wire.Offset    // the statements that the tables are to be behind, which are next
+	tabled bool           // the tables are there, or gone
 }
 
 // clone returns a copy that changes by itself.
 func (s *sending) clone() *sending {
 	c := *s
-	c.index.Sections, c.raw, c.draft = slices.Clone(s.index.Sections), slices.Clone(s.raw), slices.Clone(s.draft)
+	c.index.Sections, c.index.Tables, c.raw, c.draft = slices.Clone(s.index.Sections), slices.Clone(s.index.Tables), slices.Clone(s.raw), slices.Clone(s.draft)
 	return &c
 }
 
@@ -52,6 +56,7 @@ type sendJob struct {
 	target  int // bytes of records of a blob
 	share   int // and of what the job takes
 	state   *sending
+	tables  dumping // once they are wanted
 	objects seg.Objects
 }
 
@@ -135,7 +140,56 @@ func (s *sender) send() (done bool, err error) {
 		}
 		s.line, s.next = s.line+1, 0
 	}
+	if s.man.Tables != nil && !s.tabled {
+		if s.wants == 0 {
+			s.wants = s.man.Statements
+			return false, errors.Join(s.flush(), s.deliver())
+		}
+		if err := s.dump(); err != nil {
+			return false, err
+		}
+	}
 	return true, s.finish()
+}
+
+// dump sends the tables. It does so at once, as a dump cannot be gone on with; blobs that are there are not sent again.
+func (s *sender) dump() error {
+	s.index.Tables, s.tabled = nil, true
+	var failed error
+	sum := sha256.New()
+	c := archive.Cutter{Put: func(piece []byte) error {
+		var b archive.Blob
+		if b, failed = s.to.Add(piece); failed == nil {
+			s.index.Add(b, len(piece))
+		}
+		return failed
+	}}
+	err := s.tables.take(s.of.position, func(item []byte) error {
+		sum.Write(item)
+		if !sql.Fleeting(item) {
+			return c.Add(item)
+		}
+		return errors.Join(c.Flush(), c.Add(item), c.Flush())
+	})
+	if err == nil {
+		err = c.Flush()
+	}
+	switch {
+	case failed != nil:
+		return failed
+	case s.tables.db != nil && err != nil && !errors.Is(err, sql.ErrForgotten):
+		return err
+	case err == nil && proof.Digest(sum.Sum(nil)) != *s.man.Tables:
+		err = errors.New("they are others now than when the checkpoint was kept")
+	}
+	if err != nil {
+		s.met = append(s.met, ProbeArchiveNoTables)
+		s.index.Tables, s.index.TablesGone = nil, err.Error()
+		return nil
+	}
+	s.index.Statements = s.man.Statements
+	s.met = append(s.met, ProbeArchiveTables)
+	return nil
 }
 
 func (s *sender) place() archive.Place {

@@ -72,7 +72,7 @@ func newArchiving(t *testing.T) *archivingRig {
 	cfg := smallConfig()
 	cfg.SealBlock, cfg.MergeFiles, cfg.MaxSealed = 1<<10, 2, 1<<20
 	cfg.Signers, cfg.Archives = []proof.Signer{testSigner(t)}, []string{"mem"}
-	cfg.RetentionDay, cfg.RetentionGrain, cfg.SweepInterval = 10*engine.Second, engine.Second, 2*engine.Second
+	cfg.RetentionDay, cfg.RetentionGrain, cfg.SweepInterval, cfg.ForgetEvery = 10*engine.Second, engine.Second, 2*engine.Second, engine.Second
 	a := &archivingRig{rig: newRig(t, cfg), t: t, at: objects{}}
 	a.objects = a.at
 	a.orders, a.mail = a.create(1, "orders"), a.create(1, "mail")
@@ -145,10 +145,22 @@ func (a *archivingRig) opened(label string) *archive.Checkpoint {
 				a.t.Fatal(v.Err)
 			}
 		}
+		if _, err := c.VerifyTables(); err != nil {
+			a.t.Fatal(err)
+		}
 		return c
 	}
 	a.t.Fatalf("there is no %q in the archive", label)
 	return nil
+}
+
+// restoring is a checkpoint that is to be restored.
+func restoring(c *archive.Checkpoint) *engine.Restoring {
+	from := &engine.Restoring{State: c.State, Records: c.Records}
+	if there, _ := c.Dumped(); there {
+		from.Tables = c.Tables
+	}
+	return from
 }
 
 // restored makes a data directory of a checkpoint and opens it.
@@ -157,7 +169,7 @@ func (a *archivingRig) restored(c *archive.Checkpoint) (*rig, *engine.Restored) 
 	d := disk.New(512)
 	cfg := a.cfg
 	cfg.Store = 0x1234
-	report, err := engine.Restore(d.Mount(), cfg, a.now.Wall, &engine.Restoring{State: c.State, Records: c.Records})
+	report, err := engine.Restore(d.Mount(), cfg, a.now.Wall, restoring(c))
 	if err != nil {
 		a.t.Fatal(err)
 	}

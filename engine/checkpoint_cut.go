@@ -15,6 +15,8 @@ type cut struct {
 	tenant  tenant
 	streams []cutStream // ascending ids
 	raw     []byte      // instead: as a snapshot had it
+
+	statements wire.Offset // how many there were, carried out or not
 }
 
 // cutStream is a stream in a cut.
@@ -29,6 +31,9 @@ func (t *tenant) freeze() {
 	c := &cut{tenant: *t, streams: make([]cutStream, len(t.streams))}
 	c.tenant.checkpoints, c.tenant.leaves, c.tenant.archives = nil, nil, nil
 	c.tenant.pruned = nil
+	if t.sql != nil {
+		c.statements = t.sql.head
+	}
 	for i, x := range t.streams {
 		y := &c.streams[i]
 		y.of, y.changing = x, x.changing
@@ -145,6 +150,9 @@ func (s *state) decodeCheckpoints(d *decoder, t *tenant) {
 		copy(c.digest[:], d.take(sha256.Size))
 		if raw := d.take(d.u64()); !c.kept {
 			c.cut = &cut{raw: bytes.Clone(raw)}
+			if then, ok := thaw(raw); ok && then.order[0].sql != nil {
+				c.cut.statements = then.order[0].sql.head
+			}
 			s.cuts++
 		}
 		t.checkpoints = append(t.checkpoints, c)

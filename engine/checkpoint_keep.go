@@ -45,28 +45,34 @@ func (m *Machine) keepOn(fx []Effect) []Effect {
 		k.untidy = false
 		return m.keepBy("tidy-checkpoints", m.state.tidyJob(), fx)
 	}
-	if t, c := m.nextCut(); c != nil {
-		return m.keepCheckpoint(t, c, fx)
+	t, c, d, fx := m.nextCut(fx)
+	if c == nil {
+		return fx
 	}
-	return fx
+	return m.keepCheckpoint(t, c, d, fx)
 }
 
-// nextCut returns the next checkpoint that is to be kept: of each tenant its first, since the later ones go on from it; of several tenants
-// the one that was not tried for the longest time.
-func (m *Machine) nextCut() (of *tenant, next *checkpoint) {
+// nextCut returns the next checkpoint that is to be kept, with its tables: of each tenant its first, since the later ones go on from it; of several tenants
+// the one that was not tried for the longest time. One whose tables are not ready has them carried on.
+func (m *Machine) nextCut(fx []Effect) (of *tenant, next *checkpoint, tables dumping, _ []Effect) {
 	if m.state.cuts == 0 {
-		return nil, nil
+		return nil, nil, tables, fx
 	}
 	for _, t := range m.state.order {
 		i := slices.IndexFunc(t.checkpoints, func(c *checkpoint) bool { return !c.kept })
 		if i < 0 {
 			continue
 		}
-		if c := t.checkpoints[i]; next == nil || m.keeping.trouble[c.id].at < m.keeping.trouble[next.id].at {
-			of, next = t, c
+		c := t.checkpoints[i]
+		d, ready, more := m.dumpOf(t, c.cut.statements, fx)
+		if fx = more; !ready {
+			continue
+		}
+		if next == nil || m.keeping.trouble[c.id].at < m.keeping.trouble[next.id].at {
+			of, next, tables = t, c, d
 		}
 	}
-	return of, next
+	return of, next, tables, fx
 }
 
 // keepBy starts a job once what was decided so far is durable. Until it ends no file is removed that it may read.
@@ -86,8 +92,8 @@ func (k *keeping) rest(m *Machine, failed bool) {
 }
 
 // keepCheckpoint has a job keep a checkpoint.
-func (m *Machine) keepCheckpoint(t *tenant, c *checkpoint, fx []Effect) []Effect {
-	j := keepJob{store: m.store, tenant: t.id, of: c, signers: m.cfg.Signers, scope: m.scopeOfTenant(t)}
+func (m *Machine) keepCheckpoint(t *tenant, c *checkpoint, d dumping, fx []Effect) []Effect {
+	j := keepJob{store: m.store, tenant: t.id, of: c, signers: m.cfg.Signers, scope: m.scopeOfTenant(t), tables: d}
 	for _, p := range t.checkpoints {
 		if p.kept && p.position < c.position {
 			j.before = append(j.before, p)
@@ -111,6 +117,7 @@ type keepJob struct {
 	before  []*checkpoint // kept ones of the tenant, ascending; the trees of the last one whose file is whole grow
 	scope   *scope        // its list is all streams of the tenant, by id
 	signers []proof.Signer
+	tables  dumping
 }
 
 type keepResult struct {
@@ -141,6 +148,7 @@ func (j keepJob) Run(fs seg.Files) any {
 	}
 	r.grown = old.id
 	man := &proof.Manifest{Head: j.head(s.order[0], &old, file.State)}
+	j.digest(&man.Head)
 	err = seg.WriteLeaves(fs, j.store, j.of.id, func(w *seg.LeafWriter) error {
 		for _, x := range s.order[0].streams {
 			g := j.growing(x, &old, w)
@@ -178,6 +186,23 @@ func (j keepJob) head(t *tenant, old *grown, state []byte) proof.Head {
 		h.Previous = old.id.String()
 	}
 	return h
+}
+
+// digest has the head of the manifest tell of the tables, or why it cannot.
+func (j keepJob) digest(h *proof.Head) {
+	if h.Statements == 0 {
+		return
+	}
+	sum := sha256.New()
+	if err := j.tables.take(j.of.position, func(item []byte) error {
+		sum.Write(item)
+		return nil
+	}); err != nil {
+		h.TablesGone = err.Error()
+		return
+	}
+	d := proof.Digest(sum.Sum(nil))
+	h.Tables = &d
 }
 
 // note returns what is to be signed.

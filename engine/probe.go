@@ -144,6 +144,9 @@ const (
 	ProbeTablesLoaded       // tables were taken up from a snapshot
 	ProbeTablesUnusable     // a snapshot of tables was passed over
 	ProbeTablesRebuilt      // all statements were carried out again, although there were snapshots
+	ProbeArchiveTables      // the dump of tables came into an archive
+	ProbeArchiveNoTables    // it could not be had any more
+	ProbeDumpWaits          // a checkpoint waited until statements were carried out
 	ProbeHistoryForgotten   // history of tables was forgotten
 
 	// ProbeCount is how many probes there are.
@@ -292,6 +295,9 @@ var probeNames = [ProbeCount]string{
 	ProbeTablesLoaded:              "tables-loaded",
 	ProbeTablesUnusable:            "tables-unusable",
 	ProbeTablesRebuilt:             "tables-rebuilt",
+	ProbeArchiveTables:             "archive-tables",
+	ProbeArchiveNoTables:           "archive-no-tables",
+	ProbeDumpWaits:                 "dump-waits",
 	ProbeHistoryForgotten:          "history-forgotten",
 }
 

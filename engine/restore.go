@@ -5,15 +5,20 @@ import (
 	"fmt"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
+	"github.com/kimberlitedb/kimberlite-go/engine/sql"
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// Restoring is a checkpoint that is to be in a data directory, which then serves its tenant as it was.
+// Restoring is a checkpoint that is to be in a data directory, which then serves its tenant as it was. Tables come from their statements, which
+// are carried out again, or from a dump, written as a snapshot of them.
 type Restoring struct {
 	State []byte // the checkpoint's cut
 	// Records calls visit with the records of the tenant's log that there are, stream by stream in ascending order of ids, and in
 	// each stream in the order of the log; those of acts are the audit stream's. A record may be used until visit returns.
 	Records func(visit func(*seg.Record) error) error
+	// Tables calls visit with the dump of the tables, piece by piece; nil where there is none. It is asked for where not all statements are
+	// there that have led to them.
+	Tables func(visit func([]byte) error) error
 	// Deleted are streams that were deleted later, and when they are to be purged.
 	Deleted map[wire.StreamID]wire.Time
 }
@@ -29,6 +34,7 @@ type Restored struct {
 	Streams  int
 	Events   uint64
 	Gone     uint64 // events that the checkpoint had, and that are not there any more
+	NoTables string // why there are no tables, although there were statements
 }
 
 // Restore makes a data directory out of checkpoints, of a tenant each, in an empty one. The engine clock goes on from now, or from the
@@ -75,6 +81,9 @@ func (r *restore) restore(from *Restoring) (*Restored, error) {
 		r.s.addStream(x)
 	}
 	if err := from.Records(r.take); err != nil {
+		return nil, err
+	}
+	if err := r.tables(from.Tables); err != nil {
 		return nil, err
 	}
 	for _, x := range t.streams {
@@ -198,6 +207,41 @@ func (r *restore) seal() error {
 	r.man.Next++
 	r.records, r.size = r.records[:0], 0
 	return nil
+}
+
+// tables has the tables come from their dump, where their statements are not all there.
+func (r *restore) tables(dump func(func([]byte) error) error) error {
+	x := r.tenant.sql
+	if x == nil || x.head == 0 {
+		return nil
+	}
+	y := r.streams[x.id]
+	if y != nil && x.oldest == 0 && y.first == 0 && y.next == x.head && len(y.lost) == 0 {
+		return nil // they are carried out again
+	}
+	if dump == nil {
+		r.report.NoTables = "not all statements are there that have led to them, and no dump of them"
+		return nil
+	}
+	p, err := sql.Load(dump)
+	if errors.Is(err, sql.ErrNoDump) {
+		r.report.NoTables = err.Error()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if p.Next() != x.head {
+		return fmt.Errorf("%w: the tables are those behind %d statements, and there were %d", errMisfit, p.Next(), x.head)
+	}
+	image := p.Image()
+	mark := seg.TablesMark{Number: uint64(len(r.man.Tables)) + 1, Tenant: x.tenant.id, Next: x.head, LSN: r.s.lsn}
+	_, err = seg.WriteTables(r.fs, &seg.TablesHead{
+		TablesMark: mark, Store: r.man.Store, PageSize: sql.PageSize, Pages: image.Count(), Library: image.Library(), Outcomes: x.tenant.checked.chain,
+	}, image.Pages())
+	r.man.PutTables(mark, func(seg.TablesMark) bool { return true })
+	return err
 }
 
 // settle has a stream show what is there of it.

@@ -89,8 +89,8 @@ func newCheckpointVerify(a *app) *cobra.Command {
 		Use:   "verify ARCHIVE",
 		Short: "Verify the checkpoints of an archive, without any server",
 		Long: `Verify the checkpoints of an archive, a directory or a bucket: the signature of each note, the manifest and the state that it commits to,
-every event of every stream against its tree, and that each checkpoint of a tenant goes on from the one before. Nothing is asked of
-any server. What retention or a purge has removed is counted as gone; that it was there, and nothing else, is still proven.
+every event of every stream against its tree, the dump of the tables, and that each checkpoint of a tenant goes on from the one before.
+Nothing is asked of any server. What retention or a purge has removed is counted as gone; that it was there, and nothing else, is still proven.
 
 Exit code 1 says that something is not what was signed, and which.`,
 		Example: `  kimberlite checkpoint verify /srv/audits --key kimberlite.pub
@@ -125,11 +125,13 @@ type provenJSON struct {
 	Gone       uint64        `json:"gone"`
 	Absent     uint64        `json:"absent"`
 	Anew       []string      `json:"anew,omitempty"` // streams whose trees do not go on from those of the checkpoint before
+	Tables     int64         `json:"tables"`         // bytes of their dump
+	TablesGone string        `json:"tables_gone,omitempty"`
 	Wrong      []string      `json:"wrong,omitempty"`
 }
 
 func (a *app) verify(box *archive.Box, keys proof.Keys, list []archive.Place) error {
-	p := newPrinter(a.stdout, a.format, "CHECKPOINT", "LABEL", "TENANT", "POSITION", "STREAMS", "EVENTS", "GONE", "ABSENT", "VERDICT")
+	p := newPrinter(a.stdout, a.format, "CHECKPOINT", "LABEL", "TENANT", "POSITION", "STREAMS", "EVENTS", "GONE", "ABSENT", "TABLES", "VERDICT")
 	var before *archive.Checkpoint
 	bad := 0
 	for _, place := range list {
@@ -156,7 +158,7 @@ func (a *app) verify(box *archive.Box, keys proof.Keys, list []archive.Place) er
 				fmt.Fprintf(a.stderr, "WRONG: %s\n", w)
 			}
 		}
-		cells := []string{v.Checkpoint, v.Label, fmt.Sprint(v.Tenant), fmt.Sprint(v.Position), fmt.Sprint(v.Streams), fmt.Sprint(v.Events), fmt.Sprint(v.Gone), fmt.Sprint(v.Absent), verdict}
+		cells := []string{v.Checkpoint, v.Label, fmt.Sprint(v.Tenant), fmt.Sprint(v.Position), fmt.Sprint(v.Streams), fmt.Sprint(v.Events), fmt.Sprint(v.Gone), fmt.Sprint(v.Absent), v.tables(), verdict}
 		if err := p.print(row{cells: cells, value: v, raw: []byte(v.Checkpoint)}); err != nil {
 			return err
 		}
@@ -165,6 +167,17 @@ func (a *app) verify(box *archive.Box, keys proof.Keys, list []archive.Place) er
 		return err
 	}
 	return &failure{fmt.Errorf("%d of %d checkpoints are not what was signed", bad, len(list)), exitFailed, "keep the archive as it is; another copy of it, or the server, may still have them whole"}
+}
+
+// tables says what there is of tables.
+func (v *provenJSON) tables() string {
+	switch {
+	case v.TablesGone != "":
+		return "gone"
+	case v.Tables == 0:
+		return "none"
+	}
+	return fmt.Sprintf("%d B", v.Tables)
 }
 
 // judge verifies a checkpoint, and that it goes on from the one before of the same tenant.
@@ -178,6 +191,11 @@ func (v *provenJSON) judge(c, before *archive.Checkpoint) {
 			v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s: %v", v.Checkpoint, s.Err))
 		}
 	}
+	var err error
+	if v.Tables, err = c.VerifyTables(); err != nil {
+		v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s: tables: %v", v.Checkpoint, err))
+	}
+	_, v.TablesGone = c.Dumped()
 	if before == nil || before.Tenant != c.Tenant || before.Store != c.Store {
 		return
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
@@ -94,7 +95,13 @@ func (r *restoring) take(box *archive.Box, p archive.Place) error {
 			return &failure{v.Err, exitFailed, "nothing was restored; another copy of the archive may have it whole"}
 		}
 	}
+	if _, err := c.VerifyTables(); err != nil {
+		return &failure{fmt.Errorf("tables: %w", err), exitFailed, "nothing was restored; another copy of the archive may have it whole"}
+	}
 	part := &engine.Restoring{State: c.State, Records: c.Records}
+	if there, _ := c.Dumped(); there {
+		part.Tables = c.Tables
+	}
 	later, err := box.Find(p.TenantPrefix())
 	if err != nil {
 		return err
@@ -130,7 +137,11 @@ func (r *restoring) into(dir string) error {
 		}
 	}
 	p := newPrinter(r.stdout, formatTable, "TENANT", "NAME", "POSITION", "STREAMS", "EVENTS", "GONE")
-	for _, x := range reports {
+	for i, x := range reports {
+		if x.NoTables != "" {
+			_, why := r.list[i].Dumped()
+			fmt.Fprintf(r.stderr, "tenant %d has no tables: %s\n", x.Tenant, strings.TrimSuffix(x.NoTables+": "+why, ": "))
+		}
 		if x.Gone > 0 {
 			fmt.Fprintf(r.stderr, "%s that the checkpoint of tenant %d had are gone since: retention or a purge has removed them\n", count(x.Gone, "event"), x.Tenant)
 		}

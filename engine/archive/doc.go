@@ -6,6 +6,8 @@
 //	tenants/<store>-<tenant>/<position>-<checkpoint>/index    which blobs hold what
 //	tenants/<store>-<tenant>/<position>-<checkpoint>/note     the signed note, written last
 //
-// The note commits to the manifest, and that to every event. The index commits to nothing: it is replaced when events that retention or
+// The dump of the tables, which engine/sql knows, lies in blobs of its own; lines at the end of the index name them, in order.
+//
+// The note commits to the manifest, and that to every event and to the tables. The index commits to nothing: it is replaced when events that retention or
 // a purge has removed leave the archive too, and their leaves stay.
 package archive

@@ -180,5 +180,8 @@ func (x *Index) blobs() []proof.Digest {
 			list = append(list, d)
 		}
 	}
+	for i := range x.Tables {
+		list = append(list, x.Tables[i].Digest)
+	}
 	return list
 }

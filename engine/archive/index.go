@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,7 +20,17 @@ type Index struct {
 	ID         string            `json:"checkpoint"`
 	Manifest   Blob              `json:"manifest"`
 	State      Blob              `json:"state"`
-	Sections   []Section         `json:"-"` // by stream, ascending offsets
+	TablesGone string            `json:"tables_gone,omitempty"` // why there is no dump of the tables, although the manifest has its digest
+	Statements wire.Offset       `json:"statements,omitempty"`  // that have led to the tables, where their dump is there
+	Sections   []Section         `json:"-"`                     // by stream, ascending offsets
+	Tables     []Piece           `json:"-"`                     // of the dump of the tables, in order
+}
+
+// Piece is what a blob has of the dump of the tables: all of the blob.
+type Piece struct {
+	Start int64 `json:"tables"` // in the dump, in bytes
+	Blob
+	Length int `json:"length"` // as it is expanded
 }
 
 // Blob names a blob.
@@ -52,6 +63,9 @@ func (x *Index) Encode() []byte {
 	for i := range x.Sections {
 		lines.Encode(&x.Sections[i])
 	}
+	for i := range x.Tables {
+		lines.Encode(&x.Tables[i])
+	}
 	return b.Bytes()
 }
 
@@ -77,14 +91,9 @@ func DecodeIndex(p []byte) (*Index, error) {
 			x.Checkpoint = id
 			continue
 		}
-		var s Section
-		if err := json.Unmarshal(line, &s); err != nil {
+		if err := x.line(line); err != nil {
 			return nil, fmt.Errorf("line %d of the index: %w", i+1, err)
 		}
-		if why := s.bad(x.Sections); why != "" {
-			return nil, fmt.Errorf("line %d of the index: %s", i+1, why)
-		}
-		x.Sections = append(x.Sections, s)
 	}
 	if x.Format == 0 {
 		return nil, fmt.Errorf("the index is empty")
@@ -104,6 +113,53 @@ func (x *Index) of(id wire.StreamID) []Section {
 		return 1
 	})
 	return list[:next]
+}
+
+// line takes up a line behind the first: of a section, or of a piece of the dump, which come last.
+func (x *Index) line(text []byte) error {
+	var kind struct {
+		Start *int64 `json:"tables"`
+	}
+	if err := json.Unmarshal(text, &kind); err != nil {
+		return err
+	}
+	if kind.Start != nil {
+		var p Piece
+		if err := json.Unmarshal(text, &p); err != nil {
+			return err
+		}
+		if p.Start != x.dumped() || x.Statements == 0 || p.Length <= 0 || p.Length > MaxBlob || x.TablesGone != "" {
+			return errors.New("the piece of the tables is out of place")
+		}
+		x.Tables = append(x.Tables, p)
+		return nil
+	}
+	var s Section
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	if why := s.bad(x.Sections); why != "" {
+		return errors.New(why)
+	}
+	if len(x.Tables) > 0 {
+		return errors.New("the section is out of order")
+	}
+	x.Sections = append(x.Sections, s)
+	return nil
+}
+
+// dumped returns how many bytes there are of the dump of the tables.
+func (x *Index) dumped() int64 {
+	n := len(x.Tables)
+	if n == 0 {
+		return 0
+	}
+	return x.Tables[n-1].Start + int64(x.Tables[n-1].Length)
+}
+
+// Add adds a piece behind those that there are of the dump of the tables.
+func (x *Index) Add(b Blob, length int) {
+	x.Tables = append(x.Tables, Piece{x.dumped(), b, length})
 }
 
 // bad says why a section cannot follow others, or nothing.

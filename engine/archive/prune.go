@@ -10,7 +10,8 @@ import (
 	"github.com/kimberlitedb/kimberlite-go/wire"
 )
 
-// Prune takes events out of all checkpoints of a tenant that are in an archive: their records go, and their leaves stay. What is left of the
+// Prune takes events out of all checkpoints of a tenant that are in an archive: their records go, and their leaves stay. Tables go with the
+// statements that came behind them. What is left of the
 // blobs that have them is stored anew, then the indexes name that, and then the old blobs are removed, with whatever sendings have left
 // behind that did not come to their end; none may be under way. The drafts say which blobs these are until then. It returns how many
 // events it has taken out.
@@ -77,6 +78,7 @@ func (p *pruning) checkpoint(at Place) error {
 	}
 	p.to = p.box.Parcel(at, drafted)
 	changed, err := p.index(x)
+	changed = p.tables(x, at.Tenant) || changed
 	if err != nil || !changed {
 		return err
 	}
@@ -87,6 +89,17 @@ func (p *pruning) checkpoint(at Place) error {
 		return err
 	}
 	return p.box.Write(at.Index(), x.Encode())
+}
+
+// tables takes the tables out of an index where statements are gone that came later: then what the tables were is forgotten, and rows that
+// were deleted since are to be nowhere. It reports whether there were any.
+func (p *pruning) tables(x *Index, tenant wire.TenantID) bool {
+	oldest, ok := p.left(statements(tenant))
+	if len(x.Tables) == 0 || ok && x.Statements >= oldest {
+		return false
+	}
+	x.Tables, x.Statements, x.TablesGone = nil, 0, "the history of the tables is forgotten"
+	return true
 }
 
 // index prunes an index. It reports whether that has changed it.

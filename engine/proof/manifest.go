@@ -29,11 +29,13 @@ type Head struct {
 	Name       string        `json:"name"`
 	Position   wire.Position `json:"position"`
 	Time       wire.Time     `json:"time"`
-	Previous   string        `json:"previous,omitempty"` // the checkpoint that its trees go on from
-	State      Digest        `json:"state"`              // of the tenant's state
-	Statements wire.Offset   `json:"statements"`         // carried out, of the stream $sql
-	Outcomes   Digest        `json:"outcomes"`           // of those of them that the log tells of
-	Told       wire.Offset   `json:"told"`               // up to where it does
+	Previous   string        `json:"previous,omitempty"`    // the checkpoint that its trees go on from
+	State      Digest        `json:"state"`                 // of the tenant's state
+	Statements wire.Offset   `json:"statements"`            // carried out, of the stream $sql
+	Outcomes   Digest        `json:"outcomes"`              // of those of them that the log tells of
+	Told       wire.Offset   `json:"told"`                  // up to where it does
+	Tables     *Digest       `json:"tables,omitempty"`      // of the dump of the tables; nil where there are none
+	TablesGone string        `json:"tables_gone,omitempty"` // why there is no dump, although there were statements
 }
 
 // Stream is a line of a manifest.
@@ -153,6 +155,9 @@ func (h *Head) decode(line []byte) error {
 		if got, err := wire.ParseCheckpointID(id); id != "" && (err != nil || got.String() != id) || h.Checkpoint == "" {
 			return fmt.Errorf("%q is no id of a checkpoint", id)
 		}
+	}
+	if dumped, gone := h.Tables != nil, h.TablesGone != ""; dumped && gone || (dumped || gone) && h.Statements == 0 {
+		return errors.New("what it says of tables makes no sense")
 	}
 	return nil
 }

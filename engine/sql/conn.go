@@ -21,6 +21,7 @@ type conn struct {
 	dates   *sqlite3.Conn // computes dates; nil until one is needed
 
 	addTimes, putTimes *sqlite3.Stmt // of $times; nil until they are needed
+	counted            *sqlite3.Stmt // of $sequences; likewise
 
 	// What a connection for queries sees, while it has a transaction.
 	reading bool
@@ -159,6 +160,7 @@ func (c *conn) close() {
 	c.cache = nil
 	quietly(c.addTimes.Close) // the same
 	quietly(c.putTimes.Close)
+	quietly(c.counted.Close)
 	quietly(c.dates.Close) // also where there is none
 	quietly(c.db.Close)
 }

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
@@ -95,7 +96,7 @@ func (c *conn) shadow(t *thing, live bool, at wire.Position) error {
 	if err != nil {
 		return err
 	}
-	h.columns = h.columns[:len(h.columns)-2] // "$from" and "$to"
+	h.columns = slices.DeleteFunc(h.columns, func(x tableColumn) bool { return system(x.name) })
 	body := fmt.Sprintf(`SELECT %s FROM main."$h%d" WHERE "$from" <= %d AND "$to" > %d`, h.of(""), t.generation, at, at)
 	if live {
 		s, err := c.shapeOf(t.name)
@@ -103,7 +104,7 @@ func (c *conn) shadow(t *thing, live bool, at wire.Position) error {
 			return err
 		}
 		body = fmt.Sprintf(`SELECT %s FROM main.%s AS t JOIN main."$b%d" AS b ON %s WHERE "$born" <= %d UNION ALL %s`,
-			s.of("t"), quote(t.name), t.generation, s.match("t"), at, body)
+			s.of("t"), quote(t.name), t.generation, s.match("b.", "t"), at, body)
 	}
 	c.shadows[wire.Fold(t.name)] = true
 	return c.exec("CREATE TEMP VIEW %s AS %s", quote(t.name), body)

@@ -22,7 +22,7 @@ var programs = []string{
 	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY AUTOINCREMENT, n ANY, g INT AS (n + 1) STORED) STRICT`,
 	`CREATE TABLE t%[1]d (id INTEGER PRIMARY KEY, n INTEGER REFERENCES t%[2]d (id) DEFERRABLE INITIALLY DEFERRED)`,
 	`CREATE TABLE t%[1]d (n REAL, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)`,
-	`CREATE TABLE t%[1]d AS SELECT * FROM t%[2]d`,
+	`CREATE TABLE t%[1]d AS SELECT * FROM t%[2]d`, `CREATE TABLE t%[1]d (n INT, k INT, b INT, t INT, PRIMARY KEY (k, b))`,
 	`DROP TABLE t%[1]d`, `DROP TABLE IF EXISTS t%[1]d`,
 	`CREATE VIEW v%[1]d AS SELECT n, count(*) AS c FROM t%[1]d GROUP BY n`,
 	`CREATE VIEW v%[1]d AS SELECT 1 AS c, 2 AS n FROM t%[2]d`, `CREATE VIEW v%[1]d AS SELECT * FROM v%[2]d`, `DROP VIEW v%[1]d`,
@@ -41,7 +41,8 @@ var programs = []string{
 	`UPDATE t%[1]d SET n = n + %[3]d WHERE n > %[4]d`, `UPDATE OR REPLACE t%[1]d SET id = id + %[3]d`, `UPDATE t%[1]d SET id = %[3]d WHERE id = %[4]d`,
 	`UPDATE OR IGNORE t%[1]d SET a = a + 1, b = upper(b)`, `UPDATE t%[1]d SET n = random() %% 100, ok = NOT ok RETURNING n`,
 	`DELETE FROM t%[1]d WHERE n < %[3]d`, `DELETE FROM t%[1]d WHERE id IN (SELECT id FROM t%[2]d)`, `DELETE FROM t%[1]d`,
-	`INSERT INTO t%[1]d (n) VALUES (date('now')), (%[3]d.5), (x'00ff'), (NULL)`,
+	`INSERT INTO t%[1]d (n) VALUES (date('now')), (%[3]d.5), (x'00ff'), (NULL)`, `INSERT OR IGNORE INTO t%[1]d (rowid, n) VALUES (%[3]d, %[4]d), (%[4]d, -0.0)`,
+	`UPDATE OR IGNORE t%[1]d SET rowid = rowid + %[3]d`, `DELETE FROM t%[1]d WHERE rowid > %[3]d`, `CREATE INDEX j%[1]d ON t%[1]d (n DESC) WHERE n > %[3]d`,
 }
 
 // questions are what every position is asked.
@@ -189,6 +190,27 @@ func TestThePastHasNoSchemas(t *testing.T) {
 		}
 		if e == nil && c.at == 2 && len(r.Rows) != 1 || e == nil && c.at == 5 && len(r.Rows) != 0 {
 			t.Errorf("%s as of position %d: %v", c.text, c.at, r.Rows)
+		}
+	}
+}
+
+// Columns may have the names that the history's tables have for theirs.
+func TestThePastOfColumnsNamedAsItsOwn(t *testing.T) {
+	p := open(t)
+	defer p.Close()
+	for i, text := range []string{
+		"CREATE TABLE t (k INT, k0 INT, b INT, t INT)", "CREATE TABLE w (k0 INT, k INT, b INT, t INT, PRIMARY KEY (k, k0)) WITHOUT ROWID",
+		"INSERT INTO t VALUES (1, 2, 3, 4)", "INSERT INTO w VALUES (1, 2, 3, 4)", "UPDATE t SET k = 7", "UPDATE w SET k = 7",
+		"ALTER TABLE t ADD COLUMN e", "ALTER TABLE w ADD COLUMN e", "DROP TABLE t", "DROP TABLE w",
+	} {
+		if o, err := p.Apply([]*sql.Entry{entry(i+1, text)}); err != nil || o[0].Err != nil {
+			t.Errorf("%s: %v, %v", text, o, err)
+		}
+	}
+	for at, want := range map[wire.Position]string{4: "t 1 w 2", 5: "t 7 w 2", 6: "t 7 w 7", 8: "t 7 w 7"} { //det:order-free: each for itself
+		r, e := ask(p, "SELECT 't ' || t.k || ' w ' || w.k FROM t, w", wire.Some(at), 0)
+		if e != nil || len(r.Rows) != 1 || r.Rows[0][0].Text != want {
+			t.Errorf("position %d: %v, %v, want %s", at, r, e, want)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type Projection struct {
 	next    int64             // the number of the next entry
 	times   times             // of the last entries
 	views   []*thing          // that the entries under way have made
+	counts  bool              // there may be tables with AUTOINCREMENT
 
 	parsed     *Statement // what was parsed last
 	parsedText string
@@ -276,7 +277,11 @@ func (p *Projection) complete(e *Entry, o *Outcome) *wire.Error {
 	if e := p.writer.unresolved(); e != nil {
 		return e
 	}
-	if err := p.note(e, o); err != nil {
+	err := p.noteSequences(e)
+	if err == nil {
+		err = p.note(e, o)
+	}
+	if err != nil {
 		return p.writer.fault(err, "")
 	}
 	return nil
@@ -391,8 +396,8 @@ func (p *Projection) redefine(s *Statement) *wire.Error {
 	p.defined++
 	found := map[string]*thing{}
 	var list []*thing
-	err := p.writer.each(`SELECT name, type, tbl_name, sql FROM main.sqlite_schema WHERE type <> 'trigger' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '$%' ORDER BY rowid`, func(r *sqlite3.Stmt) {
-		t := &thing{name: r.ColumnText(0), kind: r.ColumnText(1), table: r.ColumnText(2), sql: r.ColumnText(3)}
+	err := p.writer.each(`SELECT name, type, tbl_name, sql, rowid FROM main.sqlite_schema WHERE type <> 'trigger' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '$%' ORDER BY rowid`, func(r *sqlite3.Stmt) {
+		t := &thing{name: r.ColumnText(0), kind: r.ColumnText(1), table: r.ColumnText(2), sql: r.ColumnText(3), place: r.ColumnInt64(4)}
 		found[wire.Fold(t.name)], list = t, append(list, t)
 	})
 	if err != nil {
@@ -442,8 +447,9 @@ func (p *Projection) define(t *thing, s *Statement) *wire.Error {
 	if t.kind == "view" {
 		p.views = append(p.views, t)
 	}
-	err := p.writer.exec(`INSERT INTO "$schema" VALUES(%d, %s, %s, %s, %s, %d, "$position"(), NULL)`,
-		t.id, quoteText(t.name), quoteText(t.kind), quoteText(t.table), quoteText(t.sql), t.generation)
+	p.counts = p.counts || t.counts()
+	err := p.writer.exec(`INSERT INTO "$schema" VALUES(%d, %s, %s, %s, %s, %d, "$position"(), NULL, %d)`,
+		t.id, quoteText(t.name), quoteText(t.kind), quoteText(t.table), quoteText(t.sql), t.generation, t.place)
 	if err != nil {
 		return p.writer.fault(err, "")
 	}

@@ -137,7 +137,7 @@ func (p *Projection) replace(pages mvcc.Snapshot) (err error) {
 		p.writer.close()
 		p.writer = nil
 	}
-	p.things, p.last, p.next, p.times, p.pages, p.position, p.mentions = map[string]*thing{}, 0, 0, times{}, 0, 0, nil
+	p.things, p.last, p.next, p.times, p.pages, p.position, p.mentions, p.counts = map[string]*thing{}, 0, 0, times{}, 0, 0, nil, false
 	mvcc.Create(p.name, pages)
 	if p.writer, err = connect(p.name, true); err == nil && pages.Tree == nil {
 		err = p.writer.exec("%s", catalog)
@@ -160,7 +160,11 @@ func (p *Projection) recall() error {
 		err = w.each(`SELECT id, name, kind, table_name, sql, generation FROM "$schema" WHERE "to" IS NULL`, func(r *sqlite3.Stmt) {
 			t := &thing{id: r.ColumnInt64(0), name: r.ColumnText(1), kind: r.ColumnText(2), table: r.ColumnText(3), sql: r.ColumnText(4), generation: r.ColumnInt64(5)}
 			p.things[wire.Fold(t.name)] = t
+			p.counts = p.counts || t.counts()
 		})
+	}
+	if err == nil {
+		err = p.modernize()
 	}
 	var views []*thing
 	if err == nil {

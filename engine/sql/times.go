@@ -209,8 +209,21 @@ func (p *Projection) recallTimes() error {
 	return nil
 }
 
-// gatherTimes has rows of many entries in the place of those of one each, as snapshots had them at first. Where a row's first
-// entries are forgotten, the one behind them stands there instead.
+// firstTime keeps when an entry was committed that is the first to be known. Where others come before it in a row, it stands there too.
+func (p *Projection) firstTime(e committed) error {
+	if e.number%timesAtOnce != 0 {
+		if err := p.writer.beginTimes(e.number / timesAtOnce); err != nil {
+			return err
+		}
+		for k := range e.number % timesAtOnce {
+			p.times.put(k, e.position, e.time)
+		}
+	}
+	p.next = e.number
+	return p.noteTime(e.position, e.time)
+}
+
+// gatherTimes has rows of many entries in the place of those of one each, as snapshots had them at first.
 func (p *Projection) gatherTimes() error {
 	w, former := p.writer, false
 	err := w.each(`SELECT 1 FROM pragma_table_info('$times') WHERE name = 'time'`, func(*sqlite3.Stmt) { former = true })
@@ -228,16 +241,13 @@ func (p *Projection) gatherTimes() error {
 		return err
 	}
 	for i, e := range list {
-		if i == 0 && e.number%timesAtOnce != 0 {
-			if err := w.beginTimes(e.number / timesAtOnce); err != nil {
-				return err
-			}
-			for k := range e.number % timesAtOnce {
-				p.times.put(k, e.position, e.time)
-			}
+		if i == 0 {
+			err = p.firstTime(e)
+		} else {
+			p.next = e.number
+			err = p.noteTime(e.position, e.time)
 		}
-		p.next = e.number
-		if err := p.noteTime(e.position, e.time); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -34,7 +34,9 @@ func (p *Projection) trim(e *Entry) error {
 	}
 	p.defined++
 	w.forget()
-	return w.exec(`DELETE FROM "$times" WHERE row < %d; DELETE FROM "$keyed" WHERE position < %d; DELETE FROM "$schema" WHERE "to" <= %d; UPDATE "$state" SET kept = %[3]d`,
+	return w.exec(`DELETE FROM "$times" WHERE row < %d; DELETE FROM "$keyed" WHERE position < %d; DELETE FROM "$schema" WHERE "to" <= %d; UPDATE "$state" SET kept = %[3]d;
+DELETE FROM "$sequences" WHERE generation NOT IN (SELECT generation FROM "$schema" WHERE kind = 'table')
+OR "from" < (SELECT max("from") FROM "$sequences" AS later WHERE later.generation = "$sequences".generation AND later."from" <= %[3]d)`,
 		last.number/timesAtOnce, min(kept, e.Trim.Value.Keys), kept)
 }
 
