@@ -28,7 +28,7 @@ type cutStream struct {
 func (t *tenant) freeze() {
 	c := &cut{tenant: *t, streams: make([]cutStream, len(t.streams))}
 	c.tenant.checkpoints, c.tenant.leaves, c.tenant.archives = nil, nil, nil
-	c.tenant.pruned = nil
+	c.tenant.pruned, c.tenant.origin = nil, nil
 	for i, x := range t.streams {
 		y := &c.streams[i]
 		y.of, y.changing = x, x.changing

@@ -100,8 +100,10 @@ type Config struct {
 	// Signers sign the notes of checkpoints; there is more than one while a key is being replaced.
 	Signers []proof.Signer
 
-	// Archives are where checkpoints may be sent: to each of them, and to what is below.
+	// Archives are where checkpoints may be sent, and restored from: to each of them, and to what is below.
 	Archives []string
+	// Trusted are the keys of which one must have signed a checkpoint that is restored into this server; nil for none.
+	Trusted proof.Keys
 
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)

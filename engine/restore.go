@@ -233,6 +233,9 @@ func (r *restore) finish(now wire.Time) error {
 		now = max(now, t.commit)
 		for _, x := range t.streams {
 			x.lsn = r.s.lsn
+			for _, g := range x.groups {
+				g.lsn = r.s.lsn
+			}
 		}
 	}
 	c := r.s.capture()
