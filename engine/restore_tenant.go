@@ -160,10 +160,10 @@ func (j verifyArchiveJob) deletedSince(c *archive.Checkpoint) (map[wire.StreamID
 	if err != nil {
 		return nil, err
 	}
-	last := later[len(later)-1] // it has the one that was opened
-	if last.Position <= c.Position {
+	if len(later) == 0 || later[len(later)-1].Position <= c.Position {
 		return nil, nil
 	}
+	last := later[len(later)-1]
 	if !j.older {
 		return nil, fmt.Errorf("the archive has a later checkpoint of the tenant, %s at position %d: %w", last.ID, last.Position, errOlder)
 	}
