@@ -81,7 +81,8 @@ func (s *state) place(r *seg.Record) (x *stream, events []byte) {
 func (s *state) applyArrived(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 	x, events := s.place(r)
 	if x == nil && s.holed {
-		return nil // the beginning is lost, and so is this
+		s.orphan(r)
+		return nil
 	}
 	if x == nil {
 		return fmt.Errorf("%w: restored offset %d of stream %d", errMisfit, r.First, r.Stream)
@@ -96,6 +97,17 @@ func (s *state) applyArrived(r *seg.Record, at seg.Extent, geo seg.Geometry) err
 		s.remember(x, r)
 	}
 	return nil
+}
+
+// orphan takes up a restored record whose tenant has lost its beginning in a hole. Neither that tenant nor its streams may come into being
+// again: files hold what was brought under their ids.
+func (s *state) orphan(r *seg.Record) {
+	if s.tenants[r.Tenant] == nil {
+		s.newTenant(&tenant{id: r.Tenant, name: recoveredName(uint64(r.Tenant)), created: r.Commit, commit: r.Commit, lsn: r.LSN, health: holed})
+	}
+	if r.Stream < systemStreams {
+		s.lastStream = max(s.lastStream, r.Stream)
+	}
 }
 
 // old reports whether a key of an instant is not remembered any more at another one.

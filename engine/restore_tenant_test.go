@@ -396,12 +396,6 @@ func TestACrashAnywhereInARestore(t *testing.T) {
 	a := filled(t, 60)
 	a.mark()
 	base, ask := a.d.Clone(), a.bring("first")
-	restart := func(d *disk.Disk) *rig {
-		r := &rig{t: t, d: d, cfg: a.cfg, objects: a.at, hashes: map[seg.LSN][32]byte{}, due: map[uint64]seg.LSN{}, now: a.now}
-		r.now.Wall += wire.Time(100 * engine.Second)
-		r.cfg.MaxBatch, r.cfg.SnapshotEvery = 1<<10, 4<<10
-		return r
-	}
 	run := func(r *rig) {
 		if r.open() != nil {
 			return
@@ -415,13 +409,13 @@ func TestACrashAnywhereInARestore(t *testing.T) {
 	count := 0
 	d := base.Clone()
 	d.Hook = func(disk.Op) disk.Verdict { count++; return disk.Verdict{} }
-	run(restart(d))
+	run(a.copyOf(d))
 	resumed := 0
 	losses, step := rng.Source(1).Stream("losses"), 1+count/150
 	for n := 0; n < count; n += step {
 		how := []string{"process", "power", "torn", "garbage", "unordered"}[n/step%5]
 		d, left := base.Clone(), n
-		r := restart(d)
+		r := a.copyOf(d)
 		d.Hook = func(disk.Op) disk.Verdict {
 			if left--; left >= 0 {
 				return disk.Verdict{}
@@ -435,7 +429,7 @@ func TestACrashAnywhereInARestore(t *testing.T) {
 		}
 		run(r)
 		d.Hook = nil
-		again := restart(d)
+		again := a.copyOf(d)
 		if report := again.checked(); report.Damaged() {
 			t.Errorf("%+v", report.Findings)
 		}

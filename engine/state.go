@@ -204,7 +204,7 @@ func (s *state) skip(next seg.LSN) {
 func (s *state) advance(r *seg.Record) (*tenant, error) {
 	t := s.tenants[r.Tenant]
 	if t == nil && s.holed {
-		t = &tenant{id: r.Tenant, name: fmt.Sprintf("$recovered-%d", r.Tenant), created: r.Commit}
+		t = &tenant{id: r.Tenant, name: recoveredName(uint64(r.Tenant)), created: r.Commit}
 		s.newTenant(t)
 	}
 	switch {
@@ -229,7 +229,7 @@ func (s *state) known(r *seg.Record, t *tenant) (*stream, error) {
 		x = newSystemStream(t, r.Stream, sqlName, r.Commit, r.LSN)
 		s.addStream(x)
 	} else if x == nil && s.holed {
-		x = &stream{id: r.Stream, tenant: t, name: fmt.Sprintf("$recovered-%d", r.Stream), created: r.Commit}
+		x = &stream{id: r.Stream, tenant: t, name: recoveredName(uint64(r.Stream)), created: r.Commit}
 		s.addStream(x)
 	}
 	if x == nil || x.tenant != t {
@@ -237,6 +237,9 @@ func (s *state) known(r *seg.Record, t *tenant) (*stream, error) {
 	}
 	return x, nil
 }
+
+// recoveredName is the name of what has lost its beginning in a hole.
+func recoveredName(id uint64) string { return fmt.Sprintf("$recovered-%d", id) }
 
 // findTenant returns where a tenant's id is, or would be, in the ascending order.
 func (s *state) findTenant(id wire.TenantID) int {
