@@ -111,7 +111,7 @@ func (c *Client) start(ctx context.Context, tenant TenantID, body wire.RequestBo
 func repeatable(body wire.RequestBody) bool {
 	switch b := body.(type) {
 	case *wire.ReadEvents, *wire.ListStreams, *wire.StreamInfo, *wire.ListTenants, *wire.VerifyAudit, *wire.Clock,
-		*wire.ListGroups, *wire.GroupInfo, *wire.Explain, *wire.ListCheckpoints, *wire.GetCheckpoint, *wire.ArchiveCheckpoint, *wire.Ping, *wire.Sync, *wire.CreateTenant:
+		*wire.ListGroups, *wire.GroupInfo, *wire.Explain, *wire.ListCheckpoints, *wire.GetCheckpoint, *wire.ArchiveCheckpoint, *wire.RestoreTenant, *wire.RestoreInfo, *wire.Ping, *wire.Sync, *wire.CreateTenant:
 		return true
 	case *wire.Parked:
 		return b.Action == wire.ParkedList

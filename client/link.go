@@ -264,6 +264,10 @@ func answers(b wire.ResponseBody, op wire.Op) (ok bool) {
 		return op == wire.OpDeleteCheckpoint
 	case *wire.ArchiveCheckpointReply:
 		return op == wire.OpArchiveCheckpoint
+	case *wire.RestoreTenantReply:
+		return op == wire.OpRestoreTenant
+	case *wire.RestoreInfoReply:
+		return op == wire.OpRestoreInfo
 	case *wire.SubscribeReply:
 		return op == wire.OpSubscribe
 	case *wire.UnsubscribeReply:

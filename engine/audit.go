@@ -75,7 +75,7 @@ func (m *Machine) decideAct(a *act) { m.decide(m.actRecord(a), m.actBody(a)) }
 // number of it.
 func (a *act) purpose() purpose {
 	switch a.kind {
-	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup, seg.KindCheckpoint, seg.KindArchive:
+	case seg.KindCreateTenant, seg.KindCreateStream, seg.KindRefusedAccess, seg.KindCreateGroup, seg.KindCheckpoint, seg.KindArchive, seg.KindRestored:
 		return data
 	}
 	return admin
@@ -88,7 +88,7 @@ func (m *Machine) actRecord(a *act) *seg.Record {
 	r := &seg.Record{Kind: a.kind, Flags: seg.FlagAudit, Tenant: a.tenant, Stream: a.stream, Count: 1}
 	t := m.state.tenants[a.tenant]
 	if t != nil {
-		r.First = t.audit.head
+		r.First = t.end(t.audit)
 	}
 	switch {
 	case a.kind == seg.KindCreateTenant:
@@ -107,7 +107,7 @@ func (m *Machine) actBody(a *act) []byte {
 	}
 	var chain [sha256.Size]byte
 	if t := m.state.tenants[a.tenant]; t != nil {
-		e.Seq, chain = uint64(t.audit.head), t.chain
+		e.Seq, chain = uint64(t.end(t.audit)), t.chain
 	}
 	e.Prev = hex.EncodeToString(chain[:])
 	p, err := json.Marshal(e)
@@ -137,6 +137,8 @@ func (s *state) applyAct(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyDropCheckpoint(t, d)
 	} else if r.Kind == seg.KindArchive {
 		err = s.applyArchive(t, d)
+	} else if r.Kind == seg.KindRestored {
+		err = s.applyRestored(r, t)
 	}
 	if err == nil && d.bad {
 		err = errMisfit

@@ -237,15 +237,18 @@ func (c *checker) entry(r *seg.Record, at seg.Extent) error {
 	c.takeHoles()
 	c.passSnapshots(r.LSN)
 	switch {
+	case r.Flags&seg.FlagRestored != 0: // its position is one of the past
+	case r.Kind == seg.KindRestoreTenant, r.Kind == seg.KindRestored:
+		c.sawRestored(r)
 	case r.Kind == seg.KindCreateTenant:
 		c.tenants[r.Tenant] = sight{r.LSN, uint64(r.Position)}
 	case r.Position > 0:
 		c.sawTenant(r.Tenant, r.LSN, r.Position-1, r.Position)
 	}
-	switch r.Kind {
-	case seg.KindCreateStream:
+	switch {
+	case r.Kind == seg.KindCreateStream && r.Flags&seg.FlagRestored == 0:
 		c.streams[r.Stream] = sight{lsn: r.LSN}
-	case seg.KindAppend:
+	case r.Kind == seg.KindAppend:
 		c.sawStream(r.Tenant, r.Stream, r.LSN, r.First, r.First+wire.Offset(r.Count))
 	}
 	if _, _, ok := r.AuditEvent(); ok {
@@ -254,6 +257,19 @@ func (c *checker) entry(r *seg.Record, at seg.Extent) error {
 	c.record(r, at)
 	c.compare(r.LSN)
 	return nil
+}
+
+// sawRestored takes up that a tenant begins to come from an archive, or is all there: its streams begin, and end, where the archive has
+// them, and their positions too.
+func (c *checker) sawRestored(r *seg.Record) {
+	t := c.r.state.tenants[r.Tenant]
+	if t == nil || t.origin == nil {
+		return // its beginning is lost
+	}
+	c.tenants[t.id] = sight{r.LSN, uint64(t.position)}
+	for _, x := range t.streams {
+		c.streams[x.id] = sight{r.LSN, uint64(x.head)}
+	}
 }
 
 // record counts an entry and verifies its events.

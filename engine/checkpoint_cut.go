@@ -30,7 +30,7 @@ type cutStream struct {
 func (t *tenant) freeze() {
 	c := &cut{tenant: *t, streams: make([]cutStream, len(t.streams))}
 	c.tenant.checkpoints, c.tenant.leaves, c.tenant.archives = nil, nil, nil
-	c.tenant.pruned = nil
+	c.tenant.pruned, c.tenant.origin = nil, nil
 	if t.sql != nil {
 		c.statements = t.sql.head
 	}

@@ -264,7 +264,9 @@ func (m *Machine) mark(fx []Effect) []Effect {
 // beginRecord makes room for a record of n bytes, for which fits holds, and writes its header into the open batch. The
 // caller appends the body to the batch and calls finishRecord with the same batch and start.
 func (m *Machine) beginRecord(r *seg.Record, n int) (b *batch, start int) {
-	r.LSN, r.Commit = m.state.lsn+1, m.clock.now
+	if r.LSN = m.state.lsn + 1; r.Flags&seg.FlagRestored == 0 {
+		r.Commit = m.clock.now
+	}
 	b = m.begin(n)
 	b.grow(n)
 	start = len(b.buf)

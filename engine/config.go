@@ -101,11 +101,13 @@ type Config struct {
 	// Signers sign the notes of checkpoints; there is more than one while a key is being replaced.
 	Signers []proof.Signer
 
-	// Archives are where checkpoints may be sent: to each of them, and to what is below.
+	// Archives are where checkpoints may be sent, and restored from: to each of them, and to what is below.
 	Archives []string
 	// ArchiveBlob is how many bytes of records make a blob of an archive, and ArchiveShare how many one job sends.
 	ArchiveBlob  int
 	ArchiveShare int
+	// Trusted are the keys of which one must have signed a checkpoint that is restored into this server; nil for none.
+	Trusted proof.Keys
 
 	// Probe, if not nil, is told when the machine passes an interesting place.
 	Probe func(Probe)

@@ -421,13 +421,13 @@ func (d *decoder) group() *group {
 }
 
 // plausible reports whether a restored group can be one of a stream: the machine relies on it.
-func (g *group) plausible(x *stream, s *state) bool {
-	if g.lsn > s.lsn || g.floor > x.head || g.settings.lookAhead == 0 || g.settings.maxPending == 0 {
+func (g *group) plausible(head wire.Offset, s *state) bool {
+	if g.lsn > s.lsn || g.floor > head || g.settings.lookAhead == 0 || g.settings.maxPending == 0 {
 		return false
 	}
 	last := g.floor
 	for _, y := range g.settled {
-		if y.from <= last || y.to <= y.from || y.to > x.head {
+		if y.from <= last || y.to <= y.from || y.to > head {
 			return false
 		}
 		last = y.to

@@ -48,6 +48,7 @@ type Machine struct {
 	bounding      map[JobID]*read // waiting for their job
 	keeping       keeping         // of checkpoints
 	archiving     archiving
+	intake        intake            // of tenants that arrive
 	lookings      map[JobID]looking // waiting for their job
 	weights       map[wire.CheckpointID]weighed
 	asked         int                // questions that wait or are under way
@@ -107,6 +108,9 @@ type Stats struct {
 	EventsPruned        uint64
 	NotPruned           uint64 // times that it could not be
 	NotArchived         uint64 // times that a piece of one could not be sent
+	Restored            uint64 // tenants that were restored from archives, all of them
+	EventsRestored      uint64
+	NotRestored         uint64 // times that a piece of one could not be
 	CheckpointsKept     uint64
 	CheckpointsNotKept  uint64    // times that one could not be
 	KeepTime            wire.Span // from the cut until a checkpoint was kept, of all of them
@@ -143,6 +147,7 @@ type Stats struct {
 	Tables    int    // tenants whose SQL is in use
 	Broken    int    // of them, those whose SQL has ended
 
+	Arriving int       // tenants that are being restored from archives
 	Unkept   int       // checkpoints that wait until they are kept
 	Unsent   int       // archives that do not have all of a checkpoint that was asked for
 	Unpruned wire.Span // how long something that was removed has been in an archive; 0 where nothing is
@@ -198,6 +203,9 @@ func (m *Machine) carry(c Command, fx []Effect) []Effect {
 
 // request dispatches a request to its handler, in protocol order.
 func (m *Machine) request(r *Request, fx []Effect) []Effect {
+	if m.arrives(r) {
+		return m.refuse(r, wire.ProjectionLag, m.state.lsn, fx, "tenant %d is being restored from an archive; it can be used once all of it is there", r.Msg.Tenant)
+	}
 	switch b := r.Msg.Body.(type) {
 	case *wire.Handshake:
 		return m.handshake(r, b, fx)
@@ -281,6 +289,10 @@ func (m *Machine) request(r *Request, fx []Effect) []Effect {
 		return m.confirmClock(r, b, fx)
 	case *wire.ArchiveCheckpoint:
 		return m.archiveCheckpoint(r, b, fx)
+	case *wire.RestoreTenant:
+		return m.restoreTenant(r, b, fx)
+	case *wire.RestoreInfo:
+		return m.restoreInfo(r, b, fx)
 	}
 	panic(fmt.Sprintf("engine: unknown request %T", r.Msg.Body))
 }
@@ -300,7 +312,7 @@ func (m *Machine) Full() bool {
 
 // Idle reports that nothing is being written and no job is under way.
 func (m *Machine) Idle() bool {
-	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.bounding) == 0 && len(m.lookings) == 0 && !m.keeping.running && !m.keeping.untidy && !m.archiving.running && m.state.unsent == 0 && m.state.cuts == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
+	return m.log.flying == nil && m.log.open == nil && len(m.reads) == 0 && len(m.verifying) == 0 && len(m.keying) == 0 && len(m.applying) == 0 && len(m.questions) == 0 && len(m.series) == 0 && m.closing == 0 && len(m.bounding) == 0 && len(m.lookings) == 0 && !m.keeping.running && !m.keeping.untidy && !m.archiving.running && m.intake.asked == nil && !m.intake.running && m.state.arriving == 0 && m.state.unsent == 0 && m.state.cuts == 0 && len(m.loading) == 0 && !m.tabling.running && !m.snap.running && !m.log.preparing &&
 		!m.sealing.running && !m.layout.busy() && !m.sweep.active
 }
 
@@ -338,11 +350,12 @@ func (m *Machine) Stats() Stats {
 		}
 	}
 	for _, t := range m.state.order {
-		if t.health != sound {
+		if t.health == doubtful || t.health == holed {
 			s.ReadOnly++
 		}
 	}
 	m.tableStats(&s)
+	s.Arriving = m.state.arriving
 	s.Unkept, s.Unsent, s.Unpruned = m.state.cuts, m.state.unsent, m.unpruned()
 	return s
 }
@@ -390,7 +403,7 @@ func (m *Machine) advance(now Instant) {
 func (m *Machine) tick(fx []Effect) []Effect {
 	fx = m.expire(fx)
 	m.tellRefusals()
-	fx = m.endBatch(m.lapse(m.overtime(m.archiveOn(m.keepOn(m.saveTables(m.retryTables(m.retryReads(fx))))))))
+	fx = m.endBatch(m.lapse(m.overtime(m.intakeOn(m.beginRestore(m.archiveOn(m.keepOn(m.saveTables(m.retryTables(m.retryReads(fx))))))))))
 	fx = m.mark(fx)
 	fx = m.prepare(fx)
 	m.shedSome()
@@ -431,6 +444,10 @@ func (m *Machine) jobDone(c JobDone, fx []Effect) []Effect {
 		return m.archivePruned(r, fx)
 	case sendResult:
 		return m.pieceSent(r, fx)
+	case *archiveVerified:
+		return m.archiveChecked(r, fx)
+	case pieceResult:
+		return m.pieceRead(r, fx)
 	case keepResult:
 		return m.checkpointKept(r, fx)
 	case tidyResult:

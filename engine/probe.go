@@ -138,6 +138,10 @@ const (
 	ProbeArchived           // all of a checkpoint is in an archive
 	ProbeArchivePruned      // what is removed was taken out of an archive
 	ProbePruneFailed        // it could not be
+	ProbeRestoreBegun       // a checkpoint of an archive begins to become a tenant
+	ProbeRestoreRefused     // a checkpoint was not restored
+	ProbeRestoreFailed      // a piece of one could not be read, or is not what follows
+	ProbeRestored           // a tenant of an archive is all there
 	ProbeReadAsOf           // a read looks for the head of its stream as of a position
 	ProbeTablesSaved        // a snapshot of tables was written
 	ProbeTablesNotSaved     // or could not be
@@ -289,6 +293,10 @@ var probeNames = [ProbeCount]string{
 	ProbeArchived:                  "archived",
 	ProbeArchivePruned:             "archive-pruned",
 	ProbePruneFailed:               "prune-failed",
+	ProbeRestoreBegun:              "restore-begun",
+	ProbeRestoreRefused:            "restore-refused",
+	ProbeRestoreFailed:             "restore-failed",
+	ProbeRestored:                  "restored",
 	ProbeReadAsOf:                  "read-as-of",
 	ProbeTablesSaved:               "tables-saved",
 	ProbeTablesNotSaved:            "tables-not-saved",

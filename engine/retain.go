@@ -94,7 +94,7 @@ func (d *deadlines) Pop() any {
 // watch has the tick look at a stream when something of it is due.
 func (m *Machine) watch(s *stream) {
 	at := m.dueAt(s)
-	if at == never || s.watched != 0 && s.watched <= at {
+	if at == never || s.tenant.health == arriving || s.watched != 0 && s.watched <= at {
 		return
 	}
 	m.lookAt(s, at)

@@ -27,8 +27,9 @@ type rig struct {
 	hashes  map[seg.LSN][32]byte // of the state when an entry was decided
 	due     map[uint64]seg.LSN   // requests that are not answered, and the entry they made
 	acked   seg.LSN
-	pushed  func(*engine.Push) // takes pushes; may be nil
-	objects seg.Objects        // the archive, wherever it is said to be
+	pushed  func(*engine.Push)          // takes pushes; may be nil
+	objects seg.Objects                 // the archive, wherever it is said to be
+	later   func(*engine.StartJob) bool // takes jobs that are to be run later; may be nil
 }
 
 // written is a batch that the machine wrote.
@@ -102,16 +103,23 @@ func (r *rig) step(c engine.Command) {
 				r.pushed(e)
 			}
 		case *engine.StartJob:
-			run := e.Run
-			if a, ok := run.(engine.ArchiveJob); ok {
-				run = a.In(r.objects)
-			}
-			if result := run.Run(r.fs); !r.dead {
-				r.step(engine.JobDone{Job: e.Job, Result: result})
+			if r.later == nil || !r.later(e) {
+				r.run(e)
 			}
 		case *engine.Halt:
 			r.dead = true
 		}
+	}
+}
+
+// run carries out a job.
+func (r *rig) run(e *engine.StartJob) {
+	run := e.Run
+	if a, ok := run.(engine.ArchiveJob); ok {
+		run = a.In(r.objects)
+	}
+	if result := run.Run(r.fs); !r.dead {
+		r.step(engine.JobDone{Job: e.Job, Result: result})
 	}
 }
 

@@ -133,6 +133,7 @@ func (m *Machine) snapshotDone(r snapshotResult, fx []Effect) []Effect {
 //	         | holds: name, reason, set | keys: key (16), digest (16), first, count, commit, position, lsn
 //	         | last group id | groups; see group.encode
 //	index of each stream: first offset, bytes before, latest event time, start, end
+//	origins of the tenants that have one: tenant; see origin.encode
 func (c *capture) encode() []byte {
 	p := putNumbers(nil, uint64(c.next), uint64(c.clock))
 	p = c.encodeState(p)
@@ -146,7 +147,7 @@ func (c *capture) encode() []byte {
 			p = e.encode(p)
 		}
 	}
-	return p
+	return c.encodeOrigins(p)
 }
 
 // encodeState writes the part that follows from the log's entries alone, wherever they lie.
@@ -200,7 +201,9 @@ func putNumbers(p []byte, numbers ...uint64) []byte {
 // whenever they were applied.
 func (m *Machine) Hash() [32]byte { return m.state.hash() }
 
-func (s *state) hash() [32]byte { return sha256.Sum256(s.capture().encodeState(nil)) }
+func (s *state) hash() [32]byte { return s.capture().hash() }
+
+func (c *capture) hash() [32]byte { return sha256.Sum256(c.encodeOrigins(c.encodeState(nil))) }
 
 // restore reads what encode of a format version wrote. It returns false where that is not a snapshot.
 func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.Time, ok bool) {
@@ -232,6 +235,9 @@ func (s *state) restore(p []byte, version uint32) (next seg.Address, clock wire.
 				wire.Offset(d.u64()), d.u64(), wire.Time(d.u64()), seg.Extent{Start: seg.Address(d.u64()), End: seg.Address(d.u64())},
 			}
 		}
+	}
+	for len(d.p) > 0 && !d.bad {
+		s.decodeOrigin(&d)
 	}
 	s.orderKeys()
 	return next, clock, !d.bad
@@ -276,7 +282,7 @@ func (s *state) plausible(next seg.Address, geo seg.Geometry) bool {
 	}
 	streams := 0
 	for _, t := range s.order {
-		if t.health > holed || t.audit == nil || t.audit.id != auditStream(t.id) {
+		if t.health > arriving || t.audit == nil || t.audit.id != auditStream(t.id) || !t.plausibleOrigin() {
 			return false
 		}
 		for _, c := range t.checkpoints {
@@ -307,7 +313,7 @@ func (x *stream) plausible(s *state, next seg.Address, geo seg.Geometry) bool {
 		last = e
 	}
 	for i, g := range x.groups {
-		if g.id > x.lastGroup || i > 0 && g.id <= x.groups[i-1].id || !g.plausible(x, s) {
+		if g.id > x.lastGroup || i > 0 && g.id <= x.groups[i-1].id || !g.plausible(x.tenant.end(x), s) {
 			return false
 		}
 	}

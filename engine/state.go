@@ -28,6 +28,7 @@ type state struct {
 	sweptAt    wire.Time // when the last sweep ended
 	cuts       int       // checkpoints that are not kept yet
 	unsent     int       // archives that are asked for and do not have their checkpoint yet
+	arriving   int       // tenants that are being brought from archives
 	unsweptAt  wire.Time // since when something removed waits for a sweep, where something does
 }
 
@@ -55,15 +56,18 @@ type tenant struct {
 	pruned      []pruned   // of those, by destination; made anew likewise
 	removed     seg.LSN    // the last entry by which events of its are gone
 	removedAt   wire.Time
+	origin      *origin // where it was brought from; nil for one that was made here. It never changes: a change puts another in its place
 }
 
-// health says what holes in the log mean for a tenant. A tenant that is not sound takes no writes.
+// health says what holes in the log mean for a tenant, or that not all of it is there yet. A tenant that is not sound takes no writes,
+// and nothing of it expires.
 type health uint8
 
 const (
 	sound    health = iota
 	doubtful        // a hole may hide entries of its own
 	holed           // a hole does
+	arriving        // it is being brought from an archive
 )
 
 type stream struct {
@@ -146,6 +150,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 	}
 	var err error
 	switch {
+	case r.Flags&seg.FlagRestored != 0:
+		err = s.applyArrived(r, at, geo)
 	case r.Kind == seg.KindAppend:
 		err = s.applyAppend(r, at, geo)
 	case r.Kind == seg.KindTrim:
@@ -164,6 +170,8 @@ func (s *state) apply(r *seg.Record, at seg.Extent, geo seg.Geometry) error {
 		err = s.applyArchived(r)
 	case r.Kind == seg.KindPruned:
 		err = s.applyPruned(r)
+	case r.Kind == seg.KindRestoreTenant:
+		err = s.applyRestoreTenant(r)
 	case r.Kind.Act():
 		err = s.applyAct(r, at, geo)
 	default:
@@ -182,6 +190,11 @@ func (s *state) skip(next seg.LSN) {
 	s.lastStream += wire.StreamID(next - 1 - s.lsn) // each of them may have made a stream
 	s.lsn, s.holed = next-1, true
 	for _, t := range s.order {
+		if t.health == arriving {
+			o := *t.origin
+			o.holed, t.origin = true, &o
+			continue
+		}
 		t.health = max(t.health, doubtful)
 	}
 }
@@ -191,7 +204,7 @@ func (s *state) skip(next seg.LSN) {
 func (s *state) advance(r *seg.Record) (*tenant, error) {
 	t := s.tenants[r.Tenant]
 	if t == nil && s.holed {
-		t = &tenant{id: r.Tenant, name: fmt.Sprintf("$recovered-%d", r.Tenant), created: r.Commit}
+		t = &tenant{id: r.Tenant, name: recoveredName(uint64(r.Tenant)), created: r.Commit}
 		s.newTenant(t)
 	}
 	switch {
@@ -216,7 +229,7 @@ func (s *state) known(r *seg.Record, t *tenant) (*stream, error) {
 		x = newSystemStream(t, r.Stream, sqlName, r.Commit, r.LSN)
 		s.addStream(x)
 	} else if x == nil && s.holed {
-		x = &stream{id: r.Stream, tenant: t, name: fmt.Sprintf("$recovered-%d", r.Stream), created: r.Commit}
+		x = &stream{id: r.Stream, tenant: t, name: recoveredName(uint64(r.Stream)), created: r.Commit}
 		s.addStream(x)
 	}
 	if x == nil || x.tenant != t {
@@ -224,6 +237,9 @@ func (s *state) known(r *seg.Record, t *tenant) (*stream, error) {
 	}
 	return x, nil
 }
+
+// recoveredName is the name of what has lost its beginning in a hole.
+func recoveredName(id uint64) string { return fmt.Sprintf("$recovered-%d", id) }
 
 // findTenant returns where a tenant's id is, or would be, in the ascending order.
 func (s *state) findTenant(id wire.TenantID) int {

@@ -75,6 +75,22 @@ type ArchiveCheckpoint struct {
 	LockUntil   Option[Time] // tail field; until then the archive lets nobody remove what was sent
 }
 
+// RestoreTenant restores a checkpoint of an archive as a tenant that does not exist yet. All of it is verified first. It is answered when
+// the beginning is durable; RestoreInfo tells how far the rest is. Asking again for the same changes nothing.
+type RestoreTenant struct {
+	Of          TenantID // the new one; the request's
+	Source      string   // the archive, as ArchiveCheckpoint's Destination; at most MaxDestination bytes
+	Store       uint64   // what follows names the checkpoint, as its note does
+	Tenant      TenantID
+	Position    Position
+	Checkpoint  CheckpointID
+	Name        Option[string] // of the new tenant; without it that of the old one
+	AcceptOlder bool           // restore it although the archive has a later one of the tenant
+}
+
+// RestoreInfo asks how far a tenant is that is being restored, or was.
+type RestoreInfo struct{ Of TenantID } // the request's
+
 // MaxDestination bounds where an archive is, in bytes.
 const MaxDestination = 1024
 
@@ -83,6 +99,8 @@ func (*ListCheckpoints) Op() Op   { return OpListCheckpoints }
 func (*GetCheckpoint) Op() Op     { return OpGetCheckpoint }
 func (*DeleteCheckpoint) Op() Op  { return OpDeleteCheckpoint }
 func (*ArchiveCheckpoint) Op() Op { return OpArchiveCheckpoint }
+func (*RestoreTenant) Op() Op     { return OpRestoreTenant }
+func (*RestoreInfo) Op() Op       { return OpRestoreInfo }
 
 // MaxCheckpoints is how many checkpoints a tenant may have.
 const MaxCheckpoints = 10_000
@@ -139,6 +157,23 @@ type CheckpointStream struct {
 // ArchiveCheckpointReply says that it is in the log that a checkpoint is to be archived.
 type ArchiveCheckpointReply struct{ Position Position }
 
+// RestoreTenantReply says that a tenant begins to come.
+type RestoreTenantReply struct{ Position Position } // of its log, once it is there; an act comes behind
+
+// RestoreInfoReply says how far a tenant is.
+type RestoreInfoReply struct {
+	Done    bool   // it can be used
+	Events  uint64 // that are there
+	Trouble string // why it does not go on, where that has failed; the server tries again
+	Streams []RestoredStream
+}
+
+// RestoredStream says what the id of a stream has become.
+type RestoredStream struct {
+	Was StreamID // in the checkpoint, and in its proofs
+	Is  StreamID
+}
+
 // DeleteCheckpointReply says that a checkpoint is gone.
 type DeleteCheckpointReply struct{ Position Position }
 
@@ -147,3 +182,5 @@ func (*ListCheckpointsReply) isResponse()   {}
 func (*GetCheckpointReply) isResponse()     {}
 func (*DeleteCheckpointReply) isResponse()  {}
 func (*ArchiveCheckpointReply) isResponse() {}
+func (*RestoreTenantReply) isResponse()     {}
+func (*RestoreInfoReply) isResponse()       {}

@@ -18,6 +18,11 @@ func (d *decoder) checkpointRequest(op Op) RequestBody {
 			m.LockUntil = optNumber[Time](d)
 		}
 		return m
+	case OpRestoreTenant:
+		return &RestoreTenant{Of: of, Source: d.str(), Store: d.u64(), Tenant: TenantID(d.u64()), Position: Position(d.u64()),
+			Checkpoint: d.checkpointID(), Name: d.optStr(), AcceptOlder: d.boolean()}
+	case OpRestoreInfo:
+		return &RestoreInfo{Of: of}
 	}
 	return &DeleteCheckpoint{Of: of, Ref: d.checkpointRef()}
 }
@@ -39,6 +44,12 @@ func appendCheckpointRequest(dst []byte, body RequestBody) ([]byte, bool) {
 			dst = appendOptNumber(dst, m.LockUntil)
 		}
 		return dst, true
+	case *RestoreTenant:
+		dst = appendNumber(appendBytes(appendNumber(dst, m.Of), m.Source), m.Store)
+		dst = append(appendNumber(appendNumber(dst, m.Tenant), m.Position), m.Checkpoint[:]...)
+		return appendBool(appendOptStr(dst, m.Name), m.AcceptOlder), true
+	case *RestoreInfo:
+		return appendNumber(dst, m.Of), true
 	}
 	return dst, false
 }
@@ -69,6 +80,14 @@ func (d *decoder) checkpointReply(op Op) ResponseBody {
 		return m
 	case OpArchiveCheckpoint:
 		return &ArchiveCheckpointReply{Position: Position(d.u64())}
+	case OpRestoreTenant:
+		return &RestoreTenantReply{Position: Position(d.u64())}
+	case OpRestoreInfo:
+		m := &RestoreInfoReply{Done: d.boolean(), Events: d.u64(), Trouble: d.str(), Streams: vec[RestoredStream](d, 2*8)}
+		for i := range m.Streams {
+			m.Streams[i] = RestoredStream{StreamID(d.u64()), StreamID(d.u64())}
+		}
+		return m
 	}
 	return &DeleteCheckpointReply{Position: Position(d.u64())}
 }
@@ -111,6 +130,15 @@ func appendCheckpointReply(dst []byte, body ResponseBody) ([]byte, bool) {
 		return appendNumber(appendReplyTo(dst, OpDeleteCheckpoint), m.Position), true
 	case *ArchiveCheckpointReply:
 		return appendNumber(appendReplyTo(dst, OpArchiveCheckpoint), m.Position), true
+	case *RestoreTenantReply:
+		return appendNumber(appendReplyTo(dst, OpRestoreTenant), m.Position), true
+	case *RestoreInfoReply:
+		dst = appendBytes(appendNumber(appendBool(appendReplyTo(dst, OpRestoreInfo), m.Done), m.Events), m.Trouble)
+		dst = appendCount(dst, len(m.Streams))
+		for _, s := range m.Streams {
+			dst = appendNumber(appendNumber(dst, s.Was), s.Is)
+		}
+		return dst, true
 	}
 	return dst, false
 }

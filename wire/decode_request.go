@@ -55,7 +55,7 @@ func (d *decoder) requestBody(op Op, f Features) RequestBody {
 		return &ReleaseHold{Stream: StreamID(d.u64()), Name: d.str()}
 	case OpBatchQuery:
 		return d.batchQuery(f)
-	case OpCheckpoint, OpListCheckpoints, OpGetCheckpoint, OpDeleteCheckpoint, OpArchiveCheckpoint:
+	case OpCheckpoint, OpListCheckpoints, OpGetCheckpoint, OpDeleteCheckpoint, OpArchiveCheckpoint, OpRestoreTenant, OpRestoreInfo:
 		return d.checkpointRequest(op)
 	case OpSubscribe:
 		return d.subscribe()

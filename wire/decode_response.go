@@ -46,7 +46,7 @@ func (d *decoder) responseBody(variant uint32, f Features) ResponseBody {
 		return &ReleaseHoldReply{Position: Position(d.u64())}
 	case OpBatchQuery:
 		return d.batchQueryReply(f)
-	case OpCheckpoint, OpListCheckpoints, OpGetCheckpoint, OpDeleteCheckpoint, OpArchiveCheckpoint:
+	case OpCheckpoint, OpListCheckpoints, OpGetCheckpoint, OpDeleteCheckpoint, OpArchiveCheckpoint, OpRestoreTenant, OpRestoreInfo:
 		return d.checkpointReply(op)
 	case OpSubscribe:
 		return &SubscribeReply{Subscription: SubscriptionID(d.u64())}

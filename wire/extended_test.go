@@ -109,6 +109,9 @@ var vectorsExtended = []struct {
 		request(26, &ArchiveCheckpoint{Of: 42, Ref: CheckpointRef{Label: "Q4-2025-audit"}, Destination: "s3://audits/kimberlite"})},
 	{`REQ ArchiveCheckpoint id26 t42 of 42 id 0 label "a" to "/a" lock until Some(1700000000000000000)`,
 		request(26, &ArchiveCheckpoint{Of: 42, Ref: CheckpointRef{Label: "a"}, Destination: "/a", LockUntil: Some(Time(1700000000000000000))})},
+	{`REQ RestoreTenant id27 t42 of 42 from "/a" store 7 tenant 41 position 12 id 01..ff name Some("copy") accept older true`,
+		request(27, &RestoreTenant{Of: 42, Source: "/a", Store: 7, Tenant: 41, Position: 12, Checkpoint: CheckpointID(testKey), Name: Some("copy"), AcceptOlder: true})},
+	{`REQ RestoreInfo id28 t42 of 42`, request(28, &RestoreInfo{Of: 42})},
 
 	{`RSP Error id3 OffsetMismatch "x" current Some(9) retryable false`,
 		response(3, &Error{Code: OffsetMismatch, Message: "x", CurrentOffset: Some(Offset(9))})},
@@ -172,5 +175,8 @@ var vectorsExtended = []struct {
 		response(24, &GetCheckpointReply{Info: testCheckpoint, Trouble: "x"})},
 	{`RSP DeleteCheckpoint id25 position 14`, response(25, &DeleteCheckpointReply{Position: 14})},
 	{`RSP ArchiveCheckpoint id26 position 15`, response(26, &ArchiveCheckpointReply{Position: 15})},
+	{`RSP RestoreTenant id27 position 12`, response(27, &RestoreTenantReply{Position: 12})},
+	{`RSP RestoreInfo id28 done false events 5 trouble "x" [1 is 4, 2 is 5]`,
+		response(28, &RestoreInfoReply{Events: 5, Trouble: "x", Streams: []RestoredStream{{1, 4}, {2, 5}}})},
 	{`RSP Error id24 CheckpointNotFound "x" extended`, response(24, &Error{Code: CheckpointNotFound, Message: "x"}).with(extended)},
 }

@@ -187,12 +187,21 @@ func drawRequest(f Features) choice[*Request] {
 		func(t *rapid.T) RequestBody {
 			return &ArchiveCheckpoint{drawNumber[TenantID](t), drawRef(t), drawString(t), maybe(t, drawNumber[Time])}
 		},
+		func(t *rapid.T) RequestBody {
+			return &RestoreTenant{drawNumber[TenantID](t), drawString(t), drawNumber[uint64](t), drawNumber[TenantID](t), drawNumber[Position](t),
+				CheckpointID(drawKey(t)), maybe(t, drawString), drawBool(t)}
+		},
+		func(t *rapid.T) RequestBody { return &RestoreInfo{drawNumber[TenantID](t)} },
 		func(t *rapid.T) RequestBody { return &Clock{} },
 		func(t *rapid.T) RequestBody { return &ConfirmClock{drawNumber[Time](t)} },
 	}
 	return func(t *rapid.T) *Request {
 		return &Request{ID: drawNumber[uint64](t), Tenant: drawNumber[TenantID](t), Codec: drawCodec(f)(t), Body: oneOf(t, body...)}
 	}
+}
+
+func drawRestored(t *rapid.T) RestoredStream {
+	return RestoredStream{drawNumber[StreamID](t), drawNumber[StreamID](t)}
 }
 
 func drawSettings(t *rapid.T) GroupSettings {
@@ -376,6 +385,10 @@ func drawResponse(f Features) choice[*Response] {
 			return &GetCheckpointReply{drawCheckpoint(t), drawString(t), drawString(t), list(t, drawArchive), list(t, drawCheckpointStream), drawBool(t)}
 		},
 		func(t *rapid.T) ResponseBody { return &ArchiveCheckpointReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody { return &RestoreTenantReply{drawNumber[Position](t)} },
+		func(t *rapid.T) ResponseBody {
+			return &RestoreInfoReply{drawBool(t), drawNumber[uint64](t), drawString(t), list(t, drawRestored)}
+		},
 		func(t *rapid.T) ResponseBody { return &DeleteCheckpointReply{drawNumber[Position](t)} },
 		func(t *rapid.T) ResponseBody {
 			return &VerifyAuditReply{drawNumber[uint64](t), drawBytes(t), maybe(t, drawNumber[Offset]), drawString(t)}

@@ -48,9 +48,11 @@ const (
 	OpClock             Op = 38
 	OpConfirmClock      Op = 39
 	OpArchiveCheckpoint Op = 40
+	OpRestoreTenant     Op = 41
+	OpRestoreInfo       Op = 42
 
 	// OpCount is more than the number of any operation.
-	OpCount = int(OpArchiveCheckpoint) + 1
+	OpCount = int(OpRestoreInfo) + 1
 )
 
 // String returns the operation's name, as metrics show it.
@@ -138,6 +140,10 @@ func (o Op) String() string {
 		return "ConfirmClock"
 	case OpArchiveCheckpoint:
 		return "ArchiveCheckpoint"
+	case OpRestoreTenant:
+		return "RestoreTenant"
+	case OpRestoreInfo:
+		return "RestoreInfo"
 	}
 	return fmt.Sprintf("Op(%d)", uint32(o))
 }

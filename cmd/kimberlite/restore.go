@@ -15,29 +15,38 @@ import (
 func newRestore(a *app) *cobra.Command {
 	o := archiveFlags{}
 	var into string
+	t := tenantRestore{app: a}
 	var older, all bool
 	cmd := &cobra.Command{
-		Use:   "restore ARCHIVE --into DIR",
-		Short: "Make a data directory of checkpoints in an archive",
+		Use:   "restore ARCHIVE (--into DIR | --as-tenant ID)",
+		Short: "Make a data directory of checkpoints in an archive, or a tenant of a server",
 		Long: `Make a data directory of a checkpoint: one that serves its tenant exactly as it was at the checkpoint's position, and nothing else; or, with
 --all, of the newest checkpoint of every tenant. The signature, the manifest and every event are verified first; what is not what was
 signed is refused by name.
 
 Streams that were deleted later, as far as the archive knows it, are deleted in the new directory too, and listed. Where the archive has
-a later checkpoint of the tenant, an older one is refused: restore that, or say --accept-older.`,
+a later checkpoint of the tenant, an older one is refused: restore that, or say --accept-older.
+
+With --as-tenant a running server restores the checkpoint, as a tenant that it does not have yet: the archive must be allowed by its
+--archive, and who has signed by --checkpoint-trust, unless that was the server itself. Streams get other ids; the map is printed, and
+in the stream $audit.`,
 		Example: `  kimberlite restore /srv/audits --key kimberlite.pub --checkpoint Q4-2026-audit --into ./audit-data
   kimberlite serve --data ./audit-data
-  kimberlite restore /srv/backups --key kimberlite.pub --all --into ./kimberlite-data`,
+  kimberlite restore /srv/backups --key kimberlite.pub --all --into ./kimberlite-data
+  kimberlite restore /srv/audits --key kimberlite.pub --checkpoint Q4-2026-audit --as-tenant 7 --name audit`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	o.register(cmd)
 	cmd.Flags().StringVar(&into, "into", "", "the new data directory; must be empty or missing")
 	cmd.Flags().BoolVar(&all, "all", false, "restore the newest checkpoint of every tenant")
 	cmd.Flags().BoolVar(&older, "accept-older", false, "restore a checkpoint although the archive has a later one of the tenant")
+	t.register(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
-		case into == "":
-			return usage(cmd, errors.New("--into is missing"))
+		case t.id != 0 && (into != "" || all):
+			return usage(cmd, errors.New("--as-tenant restores one checkpoint into a running server: leave --into and --all away"))
+		case into == "" && t.id == 0:
+			return usage(cmd, errors.New("--into is missing, or --as-tenant"))
 		case all == (o.name != ""):
 			return usage(cmd, errors.New("give --checkpoint, or --all"))
 		}
@@ -53,6 +62,13 @@ a later checkpoint of the tenant, an older one is refused: restore that, or say 
 			list = newest(list)
 		} else if len(list) > 1 {
 			return &failure{fmt.Errorf("%d checkpoints have that label", len(list)), exitUsage, "say which by --of-tenant, or by id"}
+		}
+		if t.id != 0 {
+			c, err := box.Open(list[0], keys)
+			if err != nil {
+				return err
+			}
+			return t.run(cmd, args[0], c, older)
 		}
 		r := restoring{app: a, open: func(p archive.Place) (*archive.Checkpoint, error) { return box.Open(p, keys) }, older: older}
 		for _, p := range list {

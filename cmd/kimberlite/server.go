@@ -28,6 +28,7 @@ type serverFlags struct {
 	sweep     time.Duration
 	sql       sqlLimits
 	keys      string
+	trust     string
 	archives  []string
 }
 
@@ -40,7 +41,8 @@ func (o *serverFlags) register(cmd *cobra.Command) {
 	f.DurationVar(&o.sweep, "sweep-interval", 24*time.Hour, "within how long what retention or a purge has removed is in no file any more, at least 1s")
 	o.sql.register(f)
 	f.StringVar(&o.keys, "checkpoint-keys", "", "file of the keys that sign checkpoints; made if missing; without it checkpoint.key in the data directory")
-	f.StringArrayVar(&o.archives, "archive", nil, "directory or bucket (s3://bucket/prefix) that checkpoints may be sent to, and what is below; may be repeated")
+	f.StringVar(&o.trust, "checkpoint-trust", "", "file of public keys: checkpoints that one of them has signed may be restored here too, beside this server's own")
+	f.StringArrayVar(&o.archives, "archive", nil, "directory or bucket (s3://bucket/prefix) that checkpoints may be sent to and restored from, and what is below; may be repeated")
 	f.StringVar(&o.readyFile, "ready-file", "", "write the address to this file once the server takes requests")
 }
 
@@ -59,7 +61,7 @@ func (a *app) serve(cmd *cobra.Command, o *serverFlags) error {
 	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Version = o.listen, o.admin, o.dev, version()
 	cfg.Engine.SweepInterval = wire.Span(o.sweep)
 	o.sql.set(&cfg.Engine)
-	cfg.Keys, cfg.Engine.Archives = o.keys, o.archives
+	cfg.Keys, cfg.Trust, cfg.Engine.Archives = o.keys, o.trust, o.archives
 	cfg.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
 	h, err := host.Start(cfg)
 	if err != nil {

@@ -77,7 +77,7 @@ func (k *Packer) decoder(most int) (*zstd.Decoder, error) {
 // Bare returns a record without what it says of the log that it comes from: its number there tells of other tenants.
 func Bare(r *seg.Record) []byte {
 	bare := *r
-	bare.LSN = 0
+	bare.LSN, bare.Flags = 0, r.Flags&^seg.FlagRestored
 	p := append(seg.BeginRecord(make([]byte, 0, seg.RecordHeader+len(r.Body)), &bare), r.Body...)
 	seg.FinishRecord(p, 0)
 	return p

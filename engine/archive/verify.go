@@ -15,6 +15,7 @@ type Verdict struct {
 	Events uint64 // that are there, each as the note commits to it
 	Gone   uint64 // that retention, a purge or damage has taken, and whose leaves are as the note commits to them
 	Absent uint64 // that were gone before they could be hashed, as the manifest says
+	Record int    // the greatest of its records, in bytes
 	Err    error  // what is wrong with it; nil where nothing is
 }
 
@@ -70,6 +71,7 @@ func (c *Checkpoint) leaves(line *proof.Stream, v *Verdict, visit func(proof.Has
 		Record: func(r *seg.Record) (err error) {
 			leaves, err = hasher.Of(leaves[:0], r, line.ID)
 			v.Events += uint64(len(leaves))
+			v.Record = max(v.Record, seg.RecordHeader+len(r.Body))
 			for _, leaf := range leaves {
 				visit(leaf)
 			}

@@ -232,9 +232,10 @@ func TestDocumentedBodiesAreTheCode(t *testing.T) {
 		"release hold", "confirm clock", "refused access", "trim", "limits",
 		"sweep", "create group", "update group", "delete group", "unpark", "group moves",
 		"tables", "checkpoint", "drop checkpoint", "keep checkpoint", "archive", "archived", "pruned",
+		"restore tenant", "restored",
 	} {
 		p.says(t, fmt.Sprintf("%d %s", i+1, name))
-		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves", "tables", "keep checkpoint", "archived", "pruned"}, name) {
+		if acts := seg.Kind(i + 1).Act(); acts == slices.Contains([]string{"append", "trim", "limits", "sweep", "group moves", "tables", "keep checkpoint", "archived", "pruned", "restore tenant"}, name) {
 			t.Errorf("an entry to %s is an act: %t", name, acts)
 		}
 	}
@@ -406,6 +407,10 @@ func (x *interpreter) table(t *testing.T, name string) {
 		case "each":
 			for range number(t, x.got["stream"]) {
 				x.list(t, field)
+			}
+		case "rest":
+			for len(x.rest) > 0 {
+				x.table(t, field)
 			}
 		default:
 			t.Fatalf("%s: unknown type %s", name, row[0])

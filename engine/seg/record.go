@@ -41,12 +41,14 @@ const (
 	KindArchive        Kind = 24 // a checkpoint is to be sent to an archive
 	KindArchived       Kind = 25 // it is there; outside the tenant's log
 	KindPruned         Kind = 26 // what was removed before an entry has left an archive; outside the tenant's log
+	KindRestoreTenant  Kind = 27 // a tenant of an archive begins to come; outside its log
+	KindRestored       Kind = 28 // it is there
 )
 
 // Act reports whether an entry of the kind is an administrative act, which has a place in its tenant's log.
 func (k Kind) Act() bool {
 	return k > 0 && k <= KindRefusedAccess && k != KindAppend || k >= KindCreateGroup && k <= KindUnpark ||
-		k == KindCheckpoint || k == KindDropCheckpoint || k == KindArchive
+		k == KindCheckpoint || k == KindDropCheckpoint || k == KindArchive || k == KindRestored
 }
 
 // Record is one log entry. All numbers are little-endian:
@@ -96,6 +98,9 @@ const (
 	FlagMakes = 8
 	// FlagForgets marks an entry among statements that forgets the history of tables.
 	FlagForgets = 16
+	// FlagRestored marks an append or act that was brought from an archive: its tenant and stream are those here, and its position,
+	// commit time and offsets those that it had. It does nothing but to be there.
+	FlagRestored = 32
 	// FlagAudit marks an act whose body begins with its audit event.
 	FlagAudit = 4
 

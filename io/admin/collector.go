@@ -99,6 +99,10 @@ var (
 	arPruned    = desc("archive_pruned_events_total", "Events that were taken out of archives, since retention or a purge had removed them.")
 	arNotPruned = desc("archive_prune_failures_total", "Times that they could not be; it is tried again.")
 	arUnpruned  = desc("archive_unpruned_seconds", "How long something that was removed has been in an archive; 0 where nothing is.")
+	rsDone      = desc("restored_tenants_total", "Tenants that were restored from archives into this server.")
+	rsEvents    = desc("restored_events_total", "Events that were brought from archives.")
+	rsFailed    = desc("restore_failures_total", "Times that a piece of a tenant could not be; it is tried again.")
+	rsWaiting   = desc("restoring_tenants", "Tenants that are being restored from archives, and cannot be used yet.")
 	sqlSaved    = desc("sql_snapshots_total", "Snapshots of tenants' tables written.")
 	sqlSize     = desc("sql_snapshot_bytes_total", "Bytes written into snapshots of tables.")
 	sqlNotSaved = desc("sql_snapshot_failures_total", "Snapshots of tables that could not be written.")
@@ -281,6 +285,10 @@ func (s *Snapshot) checkpoints(count, gauge func(*prometheus.Desc, float64, ...s
 	count(arPruned, float64(e.EventsPruned))
 	count(arNotPruned, float64(e.NotPruned))
 	gauge(arUnpruned, float64(e.Unpruned)/1e9)
+	count(rsDone, float64(e.Restored))
+	count(rsEvents, float64(e.EventsRestored))
+	count(rsFailed, float64(e.NotRestored))
+	gauge(rsWaiting, float64(e.Arriving))
 }
 
 // perCodec emits how well frames are compressed.

@@ -35,6 +35,7 @@ type Config struct {
 	Admin    string // address of health and metrics; empty for none
 	MaxConns int    // connections at a time; fewer where the system allows few open files
 	Keys     string // file of the keys that sign checkpoints; empty for KeysName in the data directory; made if missing
+	Trust    string // file of further public keys, one of which must have signed a checkpoint that is restored; empty for none
 	Engine   engine.Config
 	Loop     loop.Config
 	Version  string
@@ -137,7 +138,7 @@ func (h *Host) open() error {
 		keys = filepath.Join(h.cfg.Data, KeysName)
 	}
 	var err error
-	if h.cfg.Engine.Signers, err = signers(keys); err != nil {
+	if h.cfg.Engine.Signers, h.cfg.Engine.Trusted, err = signers(keys, h.cfg.Trust); err != nil {
 		return err
 	}
 	m, report, err := engine.Open(h.dir, h.cfg.Engine)

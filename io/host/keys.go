@@ -23,20 +23,32 @@ const keysHeader = `# Keys that sign the checkpoints of this server, a line each
 # those who verify, and take the old line away later.
 `
 
-// signers returns those whose keys are in a file. One that is not there is made, with a new key.
-func signers(path string) ([]note.Signer, error) {
+// signers returns those whose keys are in a file, and the keys that are trusted in checkpoints that are restored: the same ones, and those
+// of another file where there is one. A file of keys that is not there is made, with a new key.
+func signers(path, trust string) ([]note.Signer, proof.Keys, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = makeKeys(path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keys of checkpoints: %w", err)
+		return nil, nil, fmt.Errorf("keys of checkpoints: %w", err)
 	}
 	list, err := proof.Signers(text)
 	if err != nil {
-		return nil, fmt.Errorf("keys of checkpoints in %s: %w", path, err)
+		return nil, nil, fmt.Errorf("keys of checkpoints in %s: %w", path, err)
 	}
-	return list, nil
+	if trust != "" {
+		more, err := os.ReadFile(trust)
+		if err == nil {
+			_, err = proof.Verifiers(more)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("trusted keys of checkpoints in %s: %w", trust, err)
+		}
+		text = append(append(text, '\n'), more...)
+	}
+	trusted, err := proof.Verifiers(text)
+	return list, trusted, err
 }
 
 // makeKeys makes a file with a new key, whole or not at all.
