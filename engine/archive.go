@@ -63,7 +63,7 @@ func (m *Machine) archiveCheckpoint(r *Request, b *wire.ArchiveCheckpoint, fx []
 	case !m.cfg.allowed(b.Destination):
 		m.cfg.hit(ProbeArchiveRefused)
 		m.auditRefusal(r, "archive that is not allowed")
-		return m.refuse(r, wire.PermissionDenied, m.state.lsn, fx, "this server does not send checkpoints to %q; start it with --archive and that place, or one above it", clip(b.Destination))
+		return m.refuse(r, wire.PermissionDenied, m.state.lsn, fx, "this server does not send checkpoints to %q; start it with --archive and that place", clip(b.Destination))
 	case len(t.archives) >= maxArchives:
 		return m.refuse(r, wire.QuotaExceeded, t.lsn, fx, "the tenant has sent %d checkpoints to archives, and no more are allowed", len(t.archives))
 	}

@@ -230,6 +230,7 @@ func (s *state) dropCheckpoint(t *tenant, i int) {
 			s.unsent--
 		}
 	}
+	t.forgetArchives(id)
 	newest := wire.Position(0)
 	for _, c := range t.checkpoints {
 		if c.kept {
@@ -239,6 +240,14 @@ func (s *state) dropCheckpoint(t *tenant, i int) {
 	for len(t.leaves) > 0 && t.leaves[len(t.leaves)-1].position > newest {
 		t.leaves = t.leaves[: len(t.leaves)-1 : len(t.leaves)-1]
 	}
+}
+
+// forgetArchives forgets where a checkpoint that is no more was sent, but for places that no other one was sent to: what is removed has to
+// leave them too.
+func (t *tenant) forgetArchives(id wire.CheckpointID) {
+	t.archives = slices.DeleteFunc(slices.Clone(t.archives), func(a archived) bool {
+		return a.id == id && slices.ContainsFunc(t.archives, func(b archived) bool { return b.to == a.to && b.id != id })
+	})
 }
 
 // applyKeepCheckpoint takes up that a checkpoint has its file. It may have been deleted meanwhile.

@@ -101,7 +101,7 @@ type Config struct {
 	// Signers sign the notes of checkpoints; there is more than one while a key is being replaced.
 	Signers []proof.Signer
 
-	// Archives are where checkpoints may be sent, and restored from: to each of them, and to what is below.
+	// Archives are where checkpoints may be sent, and restored from.
 	Archives []string
 	// ArchiveBlob is how many bytes of records make a blob of an archive, and ArchiveShare how many one job sends.
 	ArchiveBlob  int

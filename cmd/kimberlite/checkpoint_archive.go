@@ -59,6 +59,18 @@ func destination(where string) (string, error) {
 	return filepath.Abs(where)
 }
 
+// destinations returns where archives are, as clients will say it.
+func destinations(list []string) (all []string, err error) {
+	for _, where := range list {
+		d, err := destination(where)
+		if err != nil {
+			return nil, fmt.Errorf("--archive %s: %w", where, err)
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
 // awaitArchive waits until an archive has a checkpoint. It tells how far it is: all of it, or only what keeps it from going on.
 func (a *app) awaitArchive(ctx context.Context, c *client.Client, name, dest string, all bool) error {
 	const often = 200 * time.Millisecond

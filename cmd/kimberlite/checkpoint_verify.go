@@ -199,15 +199,22 @@ func (v *provenJSON) judge(c, before *archive.Checkpoint) {
 	if before == nil || before.Tenant != c.Tenant || before.Store != c.Store {
 		return
 	}
+	purged, err := c.PurgedSince(before)
+	if err != nil {
+		v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s: %v", v.Checkpoint, err))
+	}
 	for i := range before.Manifest.Streams {
 		earlier := &before.Manifest.Streams[i]
 		line := c.Manifest.Stream(earlier.ID)
+		if line == nil && !purged[earlier.ID] {
+			v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s: stream %q of checkpoint %s is left out, and nothing says that it was purged", v.Checkpoint, earlier.Name, before.ID))
+		}
 		if line == nil {
-			continue // it is purged
+			continue
 		}
 		switch err := c.Extends(line, earlier); {
 		case err == nil:
-		case c.Manifest.Previous == "" && (errors.Is(err, proof.ErrBase) || errors.Is(err, proof.ErrAbsent)): // all before were deleted
+		case c.Manifest.Previous != before.ID.String() && (errors.Is(err, proof.ErrBase) || errors.Is(err, proof.ErrAbsent)): // all before were deleted
 			v.Anew = append(v.Anew, line.Name)
 		default:
 			v.Wrong = append(v.Wrong, fmt.Sprintf("checkpoint %s does not go on from %s: %v", v.Checkpoint, before.ID, err))

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/archive"
+	"github.com/kimberlitedb/kimberlite-go/engine/proof"
 	"github.com/kimberlitedb/kimberlite-go/io/host"
+	"github.com/kimberlitedb/kimberlite-go/wire"
 	"github.com/spf13/cobra"
 )
 
@@ -59,7 +63,11 @@ in the stream $audit.`,
 			return err
 		}
 		if all {
-			list = newest(list)
+			known, err := date(box, list)
+			if err != nil {
+				return err
+			}
+			list = newest(known)
 		} else if len(list) > 1 {
 			return &failure{fmt.Errorf("%d checkpoints have that label", len(list)), exitUsage, "say which by --of-tenant, or by id"}
 		}
@@ -81,11 +89,34 @@ in the stream $audit.`,
 	return cmd
 }
 
-// newest returns the last checkpoint of each tenant.
-func newest(list []archive.Place) (last []archive.Place) {
+// dated is a checkpoint of an archive, and when it was cut.
+type dated struct {
+	archive.Place
+	at wire.Time
+}
+
+// date finds out when checkpoints were cut: the positions of one server say nothing of those of another, such as one that was restored.
+func date(box *archive.Box, places []archive.Place) (list []dated, err error) {
+	for _, p := range places {
+		signed, err := box.Get(p.Note())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Note(), err)
+		}
+		note, err := proof.Read(signed)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Note(), err)
+		}
+		list = append(list, dated{p, note.Time})
+	}
+	slices.SortStableFunc(list, func(a, b dated) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.at, b.at)) })
+	return list, nil
+}
+
+// newest returns the last checkpoint of each tenant, of whatever server.
+func newest(list []dated) (last []archive.Place) {
 	for i, p := range list {
-		if i+1 == len(list) || list[i+1].TenantPrefix() != p.TenantPrefix() {
-			last = append(last, p)
+		if i+1 == len(list) || list[i+1].Tenant != p.Tenant {
+			last = append(last, p.Place)
 		}
 	}
 	return last
@@ -118,16 +149,20 @@ func (r *restoring) take(box *archive.Box, p archive.Place) error {
 	if there, _ := c.Dumped(); there {
 		part.Tables = c.Tables
 	}
-	later, err := box.Find(p.TenantPrefix())
+	all, err := box.Find("")
 	if err != nil {
 		return err
 	}
-	if last := later[len(later)-1]; last.Position > p.Position {
+	of, err := date(box, slices.DeleteFunc(all, func(x archive.Place) bool { return x.Tenant != p.Tenant }))
+	if err != nil {
+		return err
+	}
+	if last := of[len(of)-1]; last.at > c.Note.Time {
 		if !r.older {
 			return &failure{fmt.Errorf("the archive has a later checkpoint of the tenant, %s at position %d", last.ID, last.Position), exitConflict,
 				"restore that one, or say --accept-older"}
 		}
-		newer, err := r.open(last)
+		newer, err := r.open(last.Place)
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func (o *serverFlags) register(cmd *cobra.Command) {
 	o.sql.register(f)
 	f.StringVar(&o.keys, "checkpoint-keys", "", "file of the keys that sign checkpoints; made if missing; without it checkpoint.key in the data directory")
 	f.StringVar(&o.trust, "checkpoint-trust", "", "file of public keys: checkpoints that one of them has signed may be restored here too, beside this server's own")
-	f.StringArrayVar(&o.archives, "archive", nil, "directory or bucket (s3://bucket/prefix) that checkpoints may be sent to and restored from, and what is below; may be repeated")
+	f.StringArrayVar(&o.archives, "archive", nil, "directory or bucket (s3://bucket/prefix) that checkpoints may be sent to and restored from; may be repeated")
 	f.StringVar(&o.readyFile, "ready-file", "", "write the address to this file once the server takes requests")
 }
 
@@ -57,11 +57,15 @@ func (a *app) serve(cmd *cobra.Command, o *serverFlags) error {
 	if err := o.sql.check(); err != nil {
 		return usage(cmd, err)
 	}
+	archives, err := destinations(o.archives)
+	if err != nil {
+		return usage(cmd, err)
+	}
 	cfg := host.DefaultConfig(o.data)
 	cfg.Listen, cfg.Admin, cfg.Engine.Dev, cfg.Version = o.listen, o.admin, o.dev, version()
 	cfg.Engine.SweepInterval = wire.Span(o.sweep)
 	o.sql.set(&cfg.Engine)
-	cfg.Keys, cfg.Trust, cfg.Engine.Archives = o.keys, o.trust, o.archives
+	cfg.Keys, cfg.Trust, cfg.Engine.Archives = o.keys, o.trust, archives
 	cfg.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
 	h, err := host.Start(cfg)
 	if err != nil {

@@ -17,6 +17,27 @@ var errNoAudit = errors.New("the checkpoint has no audit stream")
 // DeletedSince returns the streams that were deleted since an earlier checkpoint of the same tenant, and not brought back, with the time at
 // which each is purged. The audit stream tells, which is verified first. What its records say beside their events is not: nobody has signed it.
 func (c *Checkpoint) DeletedSince(earlier *Checkpoint) (map[wire.StreamID]wire.Time, error) {
+	deleted := map[wire.StreamID]wire.Time{}
+	err := c.actsSince(earlier, func(e *wire.Event, r *seg.Record) error { return note(deleted, e, r) })
+	return deleted, err
+}
+
+// PurgedSince returns the streams of which the audit stream tells that they were purged since an earlier checkpoint of the same tenant. Of
+// others a later checkpoint must have a line.
+func (c *Checkpoint) PurgedSince(earlier *Checkpoint) (map[wire.StreamID]bool, error) {
+	purged := map[wire.StreamID]bool{}
+	err := c.actsSince(earlier, func(e *wire.Event, _ *seg.Record) error {
+		act, err := parseAct(e)
+		if err == nil && act.Act == "stream.purge" {
+			purged[act.Stream] = true
+		}
+		return err
+	})
+	return purged, err
+}
+
+// actsSince visits the audit events since an earlier checkpoint, once it has verified all of them.
+func (c *Checkpoint) actsSince(earlier *Checkpoint, visit func(*wire.Event, *seg.Record) error) error {
 	var line *proof.Stream
 	for i := range c.Manifest.Streams {
 		if c.Manifest.Streams[i].Name == "$audit" {
@@ -24,44 +45,49 @@ func (c *Checkpoint) DeletedSince(earlier *Checkpoint) (map[wire.StreamID]wire.T
 		}
 	}
 	if line == nil {
-		return nil, errNoAudit
+		return errNoAudit
 	}
 	if v := c.Verify(line); v.Err != nil {
-		return nil, v.Err
+		return v.Err
 	}
-	deleted := map[wire.StreamID]wire.Time{}
-	err := c.Walk(line, Visitor{
+	return c.Walk(line, Visitor{
 		Record: func(r *seg.Record) error {
-			if r.Position <= earlier.Position {
-				return nil
-			}
 			event, _, ok := r.AuditEvent()
-			if !ok {
+			if r.Position <= earlier.Position || !ok {
 				return nil
 			}
 			e, _, ok := wire.NextEvent(event)
 			if !ok {
 				return nil
 			}
-			return note(deleted, &e, r)
+			return visit(&e, r)
 		},
 		Gone:   func(wire.Offset, []proof.Hash) error { return nil },
 		Absent: func(wire.Offset, wire.Offset) error { return nil },
 	})
-	return deleted, err
+}
+
+// auditAct is what audit events tell of acts on streams.
+type auditAct struct {
+	Act    string        `json:"act"`
+	Stream wire.StreamID `json:"stream_id"`
+	Detail struct {
+		Purge string `json:"purge_date"`
+	} `json:"detail"`
+}
+
+func parseAct(e *wire.Event) (act auditAct, err error) {
+	if err = json.Unmarshal(e.Data, &act); err != nil {
+		err = fmt.Errorf("audit event %d: %w", e.Offset, err)
+	}
+	return act, err
 }
 
 // note takes up what an audit event tells of deletions.
 func note(deleted map[wire.StreamID]wire.Time, e *wire.Event, r *seg.Record) error {
-	var act struct {
-		Act    string        `json:"act"`
-		Stream wire.StreamID `json:"stream_id"`
-		Detail struct {
-			Purge string `json:"purge_date"`
-		} `json:"detail"`
-	}
-	if err := json.Unmarshal(e.Data, &act); err != nil {
-		return fmt.Errorf("audit event %d: %w", e.Offset, err)
+	act, err := parseAct(e)
+	if err != nil {
+		return err
 	}
 	switch act.Act {
 	case "stream.delete":

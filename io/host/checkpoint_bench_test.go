@@ -27,6 +27,9 @@ func BenchmarkCheckpoint(b *testing.B) {
 		h := start(b, dir, func(cfg *host.Config) {
 			cfg.Engine.SnapshotEvery = 16 << 20
 			cfg.Engine.Archives = []string{to}
+			for i := range 1000 {
+				cfg.Engine.Archives = append(cfg.Engine.Archives, filepath.Join(to, fmt.Sprintf("beside-%d", i)))
+			}
 		})
 		p := connect(b, h)
 		p.fill("orders")

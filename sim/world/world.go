@@ -467,7 +467,7 @@ func (w *World) engineConfig() engine.Config {
 	}
 	c.Signers = []proof.Signer{w.signer}
 	if p.Archivist > 0 {
-		c.Archives, c.ArchiveBlob, c.ArchiveShare = []string{client.ArchivePlace}, p.ArchiveBlob, p.ArchiveShare
+		c.Archives, c.ArchiveBlob, c.ArchiveShare = []string{client.ArchivePlace, client.ArchivePlace + "/b", client.ArchivePlace + "/b/c"}, p.ArchiveBlob, p.ArchiveShare
 	}
 	if p.Forget > 0 {
 		c.ForgetEvery = wire.Span(p.Forget)
