@@ -85,7 +85,7 @@ func (x *Checkpoints) refused(a *PastAsk, e *wire.Error) {
 		ok = named && x.once(a.from, func(at seg.LSN) bool { return x.named(a.Tenant, ref, at) == nil })
 	case wire.RateLimited:
 		_, cut := a.Body.(*wire.Checkpoint)
-		ok = !cut || x.once(a.from, func(at seg.LSN) bool { return x.waiting(at) >= x.most })
+		ok = !cut || x.once(a.from, func(at seg.LSN) bool { return x.crowded(a.Tenant, at) })
 	case wire.StorageFull, wire.StorageError:
 		ok, rule = x.suite.Faulty(), Contract
 	case wire.DataCorrupted:
