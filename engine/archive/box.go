@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/kimberlitedb/kimberlite-go/engine/seg"
 	"github.com/kimberlitedb/kimberlite-go/wire"
@@ -26,14 +27,21 @@ var ErrNoArchive = errors.New("it is not an archive of checkpoints")
 
 // Begin makes a place an archive. It is refused where it has something else.
 func (b *Box) Begin() error {
-	err := b.Check()
-	if !errors.Is(err, seg.ErrNotExist) {
+	p, err := b.Get(Marker)
+	switch {
+	case err == nil && string(p) == MarkerText:
+		return nil
+	case err == nil && strings.HasPrefix(MarkerText, string(p)): // it was cut short when it was stored
+		return b.Write(Marker, []byte(MarkerText))
+	case err == nil:
+		return b.Check()
+	case !errors.Is(err, seg.ErrNotExist):
 		return err
 	}
 	if names, err := b.List(""); err != nil {
 		return err
-	} else if len(names) > 0 {
-		return fmt.Errorf("%w, and not empty: it has %s", ErrNoArchive, names[0])
+	} else if len(names) > 0 { // their names may be somebody else's affair
+		return fmt.Errorf("%w, and not empty", ErrNoArchive)
 	}
 	return b.Write(Marker, []byte(MarkerText))
 }

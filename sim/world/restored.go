@@ -33,7 +33,11 @@ func (o *objects) restore(c *archive.Checkpoint) error {
 	cfg := o.w.engineConfig()
 	cfg.Probe, cfg.RetentionDay, cfg.Store = nil, engine.Day, cfg.Store+1
 	d := disk.New(512)
-	report, err := engine.Restore(d.Mount(), cfg, 0, &engine.Restoring{State: c.State, Records: c.Records})
+	part := &engine.Restoring{State: c.State, Records: c.Records}
+	if there, _ := c.Dumped(); there {
+		part.Tables = c.Tables
+	}
+	report, err := engine.Restore(d.Mount(), cfg, 0, part)
 	if err != nil {
 		return err
 	}
