@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
@@ -66,4 +67,35 @@ func TestQueriesBesideStatements(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
+}
+
+// A dump that is taken beside statements is that of its position.
+func TestDumpsBesideStatements(t *testing.T) {
+	p := open(t)
+	defer p.Close()
+	begin := []*sql.Entry{entry(1, "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, n)")}
+	for i := range 100 {
+		begin = append(begin, entry(i+2, fmt.Sprintf("INSERT INTO t (n) VALUES (%d)", i)))
+	}
+	if _, err := p.Apply(begin); err != nil {
+		t.Fatal(err)
+	}
+	want := dump(t, p, 60)
+	var dumps sync.WaitGroup
+	for range 2 {
+		dumps.Go(func() {
+			for range 15 {
+				if got := dump(t, p, 60); !bytes.Equal(got, want) {
+					t.Errorf("the dump is %.200q, and was %.200q", got, want)
+					return
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		if _, err := p.Apply([]*sql.Entry{entry(len(begin)+1+i, fmt.Sprintf("UPDATE t SET n = n + 1 WHERE id %% 7 = %d", i%7))}); err != nil {
+			t.Error(err)
+		}
+	}
+	dumps.Wait()
 }

@@ -20,8 +20,8 @@ type conn struct {
 	control [controlCount]*sqlite3.Stmt
 	dates   *sqlite3.Conn // computes dates; nil until one is needed
 
-	addTimes, putTimes *sqlite3.Stmt // of $times; nil until they are needed
-	counted            *sqlite3.Stmt // of $sequences; likewise
+	addTimes, putTimes  *sqlite3.Stmt // of $times; nil until they are needed
+	counted, addCounted *sqlite3.Stmt // of $sequences; likewise
 
 	// What a connection for queries sees, while it has a transaction.
 	reading bool
@@ -161,6 +161,7 @@ func (c *conn) close() {
 	quietly(c.addTimes.Close) // the same
 	quietly(c.putTimes.Close)
 	quietly(c.counted.Close)
+	quietly(c.addCounted.Close)
 	quietly(c.dates.Close) // also where there is none
 	quietly(c.db.Close)
 }

@@ -233,8 +233,11 @@ func (d *dumper) rows(t *dumped, s *shape) error {
 	}
 	_, keys := s.keys()
 	past := keys
-	if s.hidden() {
+	switch { // the rows' ids of the history are others
+	case s.hidden():
 		past = []string{`"$row"`}
+	case s.alias != "":
+		past = []string{quote(s.alias)}
 	}
 	names, _ := s.stored()
 	order := make([]string, len(keys))

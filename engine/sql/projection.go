@@ -31,6 +31,7 @@ type Projection struct {
 	times   times             // of the last entries
 	views   []*thing          // that the entries under way have made
 	counts  bool              // there may be tables with AUTOINCREMENT
+	counted map[int64]int64   // what they have counted up to, by generation, where that is noted for certain
 
 	parsed     *Statement // what was parsed last
 	parsedText string
@@ -166,6 +167,7 @@ func (p *Projection) together(entries []*Entry) (outcomes []*Outcome, lost *Outc
 		}
 		if lost != nil {
 			p.things, p.last, p.next, p.times = things, last, next, times
+			clear(p.counted)
 			return nil, lost, p.giveUp()
 		}
 	}
@@ -250,6 +252,7 @@ func (p *Projection) saved(s *Statement, e *Entry, o *Outcome) (clean bool, err 
 		return false, nil
 	}
 	p.things, p.last = things, last
+	clear(p.counted)
 	if s == nil {
 		w.forget() // statements may be prepared for tables that are gone again
 	}
@@ -394,6 +397,7 @@ func (p *Projection) run(s *Statement, e *Entry, o *Outcome) {
 func (p *Projection) redefine(s *Statement) *wire.Error {
 	p.things = maps.Clone(p.things)
 	p.defined++
+	clear(p.counted)
 	found := map[string]*thing{}
 	var list []*thing
 	err := p.writer.each(`SELECT name, type, tbl_name, sql, rowid FROM main.sqlite_schema WHERE type <> 'trigger' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '$%' ORDER BY rowid`, func(r *sqlite3.Stmt) {

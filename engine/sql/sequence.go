@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,19 +20,37 @@ func (t *thing) counts() bool {
 // noteSequences keeps what AUTOINCREMENT has counted up to in each table, where an entry has changed that. SQLite counts also for rows
 // that it does not add, so that triggers could not tell.
 func (p *Projection) noteSequences(e *Entry) error {
-	w := p.writer
 	if !p.counts {
 		return nil
 	}
-	s, err := w.ours(&w.counted, `INSERT INTO "$sequences" SELECT generation, $1, seq FROM sqlite_sequence AS q JOIN "$schema" AS s
-ON s.name = q.name AND kind = 'table' AND "to" IS NULL
-WHERE seq > ifnull((SELECT x.seq FROM "$sequences" AS x WHERE x.generation = s.generation ORDER BY "from" DESC LIMIT 1), 0)`)
+	s, err := p.writer.ours(&p.writer.counted, `SELECT name, seq FROM sqlite_sequence`)
 	if err != nil {
 		return err
 	}
-	if err := s.BindInt64(1, int64(e.Position)); err != nil {
+	for s.Step() {
+		t, seq := p.things[wire.Fold(s.ColumnText(0))], s.ColumnInt64(1)
+		if t == nil || seq == p.counted[t.generation] {
+			continue
+		}
+		if err := p.noteSequence(e, t, seq); err != nil {
+			return errors.Join(err, s.Reset())
+		}
+	}
+	return errors.Join(s.Err(), s.Reset())
+}
+
+func (p *Projection) noteSequence(e *Entry, t *thing, seq int64) error {
+	s, err := p.writer.ours(&p.writer.addCounted, `INSERT INTO "$sequences" SELECT ?1, ?2, ?3
+WHERE ?3 > ifnull((SELECT seq FROM "$sequences" WHERE generation = ?1 ORDER BY "from" DESC LIMIT 1), 0)`)
+	if err != nil {
 		return err
 	}
+	for i, v := range []int64{t.generation, int64(e.Position), seq} {
+		if err := s.BindInt64(i+1, v); err != nil {
+			return err
+		}
+	}
+	p.counted[t.generation] = seq
 	return s.Exec()
 }
 

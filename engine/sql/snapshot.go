@@ -137,7 +137,7 @@ func (p *Projection) replace(pages mvcc.Snapshot) (err error) {
 		p.writer.close()
 		p.writer = nil
 	}
-	p.things, p.last, p.next, p.times, p.pages, p.position, p.mentions, p.counts = map[string]*thing{}, 0, 0, times{}, 0, 0, nil, false
+	p.things, p.last, p.next, p.times, p.pages, p.position, p.mentions, p.counts, p.counted = map[string]*thing{}, 0, 0, times{}, 0, 0, nil, false, map[int64]int64{}
 	mvcc.Create(p.name, pages)
 	if p.writer, err = connect(p.name, true); err == nil && pages.Tree == nil {
 		err = p.writer.exec("%s", catalog)
