@@ -33,11 +33,14 @@ func (o *objects) restore(c *archive.Checkpoint) error {
 	cfg := o.w.engineConfig()
 	cfg.Probe, cfg.RetentionDay, cfg.Store = nil, engine.Day, cfg.Store+1
 	d := disk.New(512)
-	part := &engine.Restoring{State: c.State, Records: c.Records}
+	from := &engine.Restoring{State: c.State, Records: c.Records}
 	if there, _ := c.Dumped(); there {
-		part.Tables = c.Tables
+		from.Tables = c.Tables
 	}
-	report, err := engine.Restore(d.Mount(), cfg, 0, part)
+	if _, err := c.VerifyTables(); err != nil {
+		return fmt.Errorf("tables: %w", err)
+	}
+	report, err := engine.Restore(d.Mount(), cfg, 0, from)
 	if err != nil {
 		return err
 	}
