@@ -87,7 +87,10 @@ func (j sendJob) Run(fs seg.Files) any {
 	j.scope.use(fs)
 	defer j.scope.rest()
 	r := sendResult{tenant: j.tenant, id: j.of.id, to: j.to, lock: j.lock, state: j.state}
-	s := sender{sendJob: j, sending: j.state.clone(), fs: fs, box: archive.Box{Objects: j.objects, Lock: j.lock}}
+	s := sender{sendJob: j, sending: j.state.clone(), fs: fs, box: archive.Box{Objects: j.objects}}
+	if j.lock > j.now { // else it would be over already
+		s.box.Lock = j.lock
+	}
 	defer s.rest()
 	done, err := s.send()
 	if r.err = err; err == nil {

@@ -45,7 +45,8 @@ type ArchiveAsk struct {
 	Tenant wire.TenantID
 	Ref    wire.CheckpointRef
 	To     string
-	Bad    bool // it must be refused for its destination
+	Lock   wire.Time // 0 for none
+	Bad    bool      // it must be refused for its destination
 	from   seg.LSN
 }
 
@@ -138,9 +139,10 @@ func (x *Archives) Any(t wire.TenantID, draw func(int) int) *Archived {
 	return list[draw(len(list))]
 }
 
-// Hopeless reports whether a checkpoint cannot be sent for what the disk has lost, and never will be.
+// Hopeless reports whether a checkpoint cannot be sent for what the disk has lost, or since its lock is over by the clock of the archive and
+// not by the server's.
 func (x *Archives) Hopeless(trouble string) bool {
-	return x.Rot() && !strings.Contains(trouble, seg.ErrUnavailable.Error())
+	return strings.Contains(trouble, "a lock must lie ahead") || x.Rot() && !strings.Contains(trouble, seg.ErrUnavailable.Error())
 }
 
 // Sent notes a request that is about to be sent.
@@ -173,7 +175,7 @@ func (x *Archives) refused(a *ArchiveAsk, e *wire.Error) {
 	case wire.PermissionDenied:
 		ok = a.Bad && a.To != ""
 	case wire.InvalidRequest:
-		ok = a.Bad && (a.To == "" || len(a.To) > wire.MaxDestination)
+		ok = a.Bad && (a.To == "" || len(a.To) > wire.MaxDestination) || a.Lock > 0 && strings.Contains(e.Message, "lock")
 	case wire.CheckpointNotFound:
 		ok, rule = x.cuts.once(a.from, func(at seg.LSN) bool { return x.cuts.named(a.Tenant, a.Ref, at) == nil }), Checkpoint
 	case wire.RateLimited:

@@ -46,6 +46,13 @@ func (x *Archives) setting(r *seg.Record) {
 // Asker is a server that a checkpoint was restored into.
 type Asker func(wire.TenantID, wire.RequestBody) wire.ResponseBody
 
+// Forgotten reports whether a finding in the directory that a checkpoint was restored into is that the tables are not there, since the
+// statements that have made them were let go of after it was cut: an archive has no other copy of the tables.
+func (x *Archives) Forgotten(cp *archive.Checkpoint, f engine.Finding) bool {
+	sql := x.cuts.tenants[cp.Tenant].stream(Statements(cp.Tenant))
+	return f.Kind == engine.BadTables && sql != nil && sql.oldest(x.cuts.last) > 0
+}
+
 // Restored judges what a restored checkpoint serves: each stream as it was at its position, less what has left the archive.
 func (x *Archives) Restored(cp *archive.Checkpoint, report *engine.Restored, ask Asker, tables *Tables) {
 	c, t := x.cuts.find(cp.ID), x.cuts.tenants[cp.Tenant]

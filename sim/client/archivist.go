@@ -19,8 +19,9 @@ type Archivist struct {
 	judge   *check.Archives
 	cuts    *check.Checkpoints
 	rand    *rng.Rand
-	index   int // of its first connection
-	left    int // operations to come
+	index   int  // of its first connection
+	left    int  // operations to come
+	locks   bool // the archives lock
 	links   []*archiveLink
 	ending  bool
 	stopped bool
@@ -41,7 +42,7 @@ const ArchivePlace = "vault"
 
 // NewArchivist returns an archivist.
 func NewArchivist(w World, s *check.Suite, judge *check.Archives, cuts *check.Checkpoints, source rng.Source, index int, config *plan.Config) *Archivist {
-	c := &Archivist{world: w, suite: s, judge: judge, cuts: cuts, rand: source.Stream("archivist"), index: index, left: config.Archivist, stopped: config.Archivist == 0}
+	c := &Archivist{world: w, suite: s, judge: judge, cuts: cuts, rand: source.Stream("archivist"), index: index, left: config.Archivist, locks: config.Locks, stopped: config.Archivist == 0}
 	shared, own := tenantsOf(config)
 	c.links = []*archiveLink{{n: 0, tenants: shared}, {n: 1, tenants: own}}
 	return c
@@ -152,7 +153,8 @@ func (c *Archivist) act(k *archiveLink) {
 		return
 	}
 	c.left--
-	ref := wire.CheckpointRef{ID: cuts[c.rand.N(len(cuts))].ID}
+	cut := cuts[c.rand.N(len(cuts))]
+	ref := wire.CheckpointRef{ID: cut.ID}
 	a := &check.ArchiveAsk{Tenant: t, To: ArchivePlace + []string{"", "", "", "/b", "/b/c"}[c.rand.N(5)]}
 	switch n := c.rand.N(100); {
 	case n < 10:
@@ -175,9 +177,14 @@ func (c *Archivist) act(k *archiveLink) {
 			ref.ID, a.To = x.ID, x.To
 		}
 	}
+	b := &wire.ArchiveCheckpoint{Of: t, Ref: ref, Destination: a.To}
+	if c.locks && !a.Bad && c.rand.N(3) == 0 {
+		a.Lock = cut.Time + wire.Time(c.rand.Log(1_000_000_000, 90_000_000_000))
+		b.LockUntil = wire.Some(a.Lock)
+	}
 	a.Ref = ref
 	c.judge.Sent(a)
-	c.send(k, t, &wire.ArchiveCheckpoint{Of: t, Ref: ref, Destination: a.To}, func(r wire.ResponseBody) { c.judge.Answered(a, r) })
+	c.send(k, t, b, func(r wire.ResponseBody) { c.judge.Answered(a, r) })
 }
 
 // look looks at the next checkpoint that is not in an archive yet. One that cannot be read any more, since the disk has damaged what it

@@ -46,6 +46,7 @@ type Config struct {
 	MaxCuts       int   `json:"max_cuts,omitempty"`        // checkpoints that may wait to be kept; 0 is the server's own limit
 	Archivist     int   `json:"archivist,omitempty"`       // operations on archives
 	ArchiveBlob   int   `json:"archive_blob,omitempty"`    // bytes of records of a blob
+	Locks         bool  `json:"locks,omitempty"`           // archives lock what they are asked to lock
 	ArchiveShare  int   `json:"archive_share,omitempty"`   // bytes of records that one job sends
 	Crew          int   `json:"crew,omitempty"`            // operations of the foreman of consumer groups
 	Day           int64 `json:"day,omitempty"`             // how long a day of retention lasts, in nanoseconds

@@ -96,6 +96,7 @@ func (c *Config) drawArchivist(r *rng.Rand, ops int) {
 	if c.Notary > 0 && r.Coin() {
 		c.Archivist = int(r.Log(5, int64(max(ops/15, 15))))
 		c.ArchiveBlob, c.ArchiveShare = int(r.Log(200, 16<<10)), int(r.Log(500, 64<<10))
+		c.Locks = r.N(3) == 0
 	}
 }
 
@@ -246,7 +247,7 @@ func (p *Plan) Swarm() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients=%d tenants=%d streams=%d segment=%dKiB align=%d batch=%dB cache=%dB inflight=%d window=%d", len(p.Clients), c.Tenants,
 		c.Tenants*c.Streams, c.SegmentSize>>10, c.Align, c.MaxBatch, c.Cache, c.MaxInflight, c.Window)
-	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d notary=%d cuts=%d archivist=%d blob=%dB share=%dB", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.Notary, c.MaxCuts, c.Archivist, c.ArchiveBlob, c.ArchiveShare)
+	fmt.Fprintf(&b, " keeper=%d crew=%d clerk=%d hoarder=%d notary=%d cuts=%d archivist=%d blob=%dB share=%dB locks=%t", c.Keeper, c.Crew, c.Clerk, c.Hoarder, c.Notary, c.MaxCuts, c.Archivist, c.ArchiveBlob, c.ArchiveShare, c.Locks)
 	fmt.Fprintf(&b, " tables=%dB forget=%dms day=%dms keys=%d/%d", c.TablesEvery, c.Forget/1_000_000, c.Day/1_000_000, c.KeysPerStream, c.Keys)
 	fmt.Fprintf(&b, " snapshot=%dB seal=%dB merge=%d sweep=%dms", c.SnapshotEvery, c.SealBlock, c.MergeFiles, c.Sweep/1_000_000)
 	fmt.Fprintf(&b, " | torn=%t garbage=%t sector=%d inline=%d%% fragment=%d drift=%dppm drain=%t blind=%t | faults:", c.Torn, c.Garbage, c.Sector, c.Inline/10_000,

@@ -36,6 +36,7 @@ func newObjects(w *World) *objects {
 		refused: w.in.Point("store-error", "store"), lost: w.in.Point("store-timeout", "store"),
 		partial: w.in.Point("store-partial", "store"), slow: w.in.Point("store-slow", "store"),
 	}
+	o.store.Locks = w.plan.Config.Locks
 	o.store.Hook = o.verdict
 	o.store.Changed = o.changed
 	o.store.Now = func() wire.Time { return wire.Time(epoch + w.now) }
@@ -52,6 +53,7 @@ func (o *objects) lend(job engine.Job, g *gate) engine.Job {
 
 // verdict lets a request go wrong now and then.
 func (o *objects) verdict(op object.Op) object.Verdict {
+	delete(o.failing, op.Name) // where the part was not needed
 	if _, ok := o.refused.Fire(); ok {
 		o.w.in.Observe("store-error")
 		return object.Verdict{Err: errAway}

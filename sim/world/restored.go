@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kimberlitedb/kimberlite-go/engine"
 	"github.com/kimberlitedb/kimberlite-go/engine/archive"
@@ -45,7 +46,7 @@ func (o *objects) restore(c *archive.Checkpoint) error {
 		return err
 	}
 	found, err := engine.Check(d.Clone().Mount(), cfg)
-	if err != nil || found.Damaged() {
+	if err != nil || slices.ContainsFunc(found.Findings, func(f engine.Finding) bool { return f.Kind.Damage() && !o.w.archives.Forgotten(c, f) }) {
 		return fmt.Errorf("the check of the directory finds %+v: %w", found.Findings, err)
 	}
 	b := &bench{d: d, now: engine.Instant{Wall: c.Manifest.Time}}
