@@ -4,6 +4,7 @@
 //	kimberlite-archive                                        a marker
 //	blobs/<2 digits>/<SHA-256 of the object>                  what never changes: blocks of records, leaves, manifests, states
 //	tenants/<store>-<tenant>/<position>-<checkpoint>/index    which blobs hold what
+//	tenants/<store>-<tenant>/<position>-<checkpoint>/draft    while something is being changed: which blobs it may leave
 //	tenants/<store>-<tenant>/<position>-<checkpoint>/note     the signed note, written last
 //
 // The dump of the tables, which engine/sql knows, lies in blobs of its own; lines at the end of the index name them, in order.
