@@ -304,6 +304,16 @@ func TestAPlaceIsNoArchiveUnlessItSaysSo(t *testing.T) {
 	if err := box.Begin(); !errors.Is(err, archive.ErrNoArchive) {
 		t.Error(err)
 	}
+	for _, text := range []string{"", archive.MarkerText[:5]} { // cut short
+		alone := objects{archive.Marker: []byte(text)}
+		if err := (&archive.Box{Objects: alone}).Begin(); err != nil || string(alone[archive.Marker]) != archive.MarkerText {
+			t.Errorf("%q: %v", text, err)
+		}
+		alone = objects{archive.Marker: []byte(text), "something": []byte("else")}
+		if err := (&archive.Box{Objects: alone}).Begin(); !errors.Is(err, archive.ErrNoArchive) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	at[archive.Marker] = []byte(`{"format":2}`)
 	if err := box.Check(); !errors.Is(err, archive.ErrNoArchive) {
 		t.Error(err)
