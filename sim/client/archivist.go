@@ -190,6 +190,10 @@ func (c *Archivist) act(k *archiveLink) {
 // look looks at the next checkpoint that is not in an archive yet. One that cannot be read any more, since the disk has damaged what it
 // has, is deleted.
 func (c *Archivist) look(k *archiveLink) {
+	if k.conn.Damaged(network.Server) { // no answer on it counts
+		k.abort()
+		return
+	}
 	x := c.judge.Next()
 	if x == nil || k.flight > 0 || (x.Tenant > 1000) != (k.n == 1) {
 		return
