@@ -255,7 +255,9 @@ func (w *World) progress() {
 		}
 	case resting:
 		// Something may expire just then; it does not last.
-		if over := w.now - w.limit; over > restSpan+w.plan.Config.Sweep || over > 0 && (w.server == nil || !w.server.opened || w.swept() && w.server.leaks() == nil) {
+		over, most := w.now-w.limit, restSpan+w.plan.Config.Sweep
+		calm := w.server == nil || !w.server.opened || over > 0 && w.server.leaks() == nil && (over > most || w.swept())
+		if over > 0 && calm || over > most+restSpan {
 			w.finish()
 		}
 	}
