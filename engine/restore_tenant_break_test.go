@@ -157,6 +157,9 @@ func TestDamageToATenantThatArrives(t *testing.T) {
 					if data, ok := want[s.Was][e.Offset]; e.Offset < from || ok && data != string(e.Data) && !strings.Contains(string(e.Data), "tenant.restore") {
 						t.Fatalf("stream %d has event %d: %s", s.Was, e.Offset, e.Data)
 					}
+					if e.Offset != from {
+						t.Fatalf("stream %d has event %d where %d is wanted, and nobody says so", s.Was, e.Offset, from)
+					}
 					from = e.Offset + 1
 				}
 				if stop == 0 || from > 200 {
@@ -189,4 +192,59 @@ func TestATenantThatArrivesWaitsForRoom(t *testing.T) {
 	}
 	d.Capacity = 0
 	a.same(r, r.arrived())
+}
+
+// A hole in the log before a tenant has come takes nothing of it.
+func TestAHoleBeforeATenantIsNotItsOwn(t *testing.T) {
+	a := filled(t, 10)
+	r := a.copyOf(a.d.Clone())
+	r.cfg.SealBlock, r.cfg.SnapshotEvery = 0, 1<<30
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	r.append(2, 3, "lost")
+	lost := r.written[len(r.written)-1].Address
+	r.request(7, a.bring("first"))
+	r.step(engine.EndBatch{})
+	b := r.arrived()
+	r.append(7, b.Streams[0].Is, "goes on")
+	r.append(2, 3, "goes on")
+	r.mark()
+	r.flip(lost+seg.BatchHeader, 1)
+	report := r.checked()
+	if !report.Damaged() {
+		t.Fatal("nothing is found")
+	}
+	for _, f := range report.Findings {
+		for _, l := range f.Tenants {
+			if l.Tenant == 7 && (l.Entries > 0 || len(l.Streams) > 0) {
+				t.Errorf("%+v", l)
+			}
+		}
+	}
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	r.append(7, b.Streams[0].Is, "is sound")
+	if events, stop := r.read(7, b.Streams[0].Is, 0); len(events) != 13 || stop != 0 {
+		t.Errorf("%d events, %s", len(events), stop)
+	}
+}
+
+// Keys that come with a tenant push out nobody's.
+func TestRestoredKeysPushOutNone(t *testing.T) {
+	a := filled(t, 10)
+	r := a.copyOf(a.d.Clone())
+	r.cfg.Keys = 1
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	keyed := &wire.AppendEvents{Stream: 3, Events: [][]byte{[]byte("mine")}, IdempotencyKey: wire.Some(wire.Key{9})}
+	r.call(2, keyed)
+	r.request(7, a.bring("first"))
+	r.step(engine.EndBatch{})
+	r.arrived()
+	if b, ok := r.call(2, keyed).(*wire.AppendEventsReply); !ok || !b.Duplicate {
+		t.Errorf("%+v", r.last.Msg.Body)
+	}
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -192,6 +193,15 @@ func (a *archivingRig) goesOn(id wire.TenantID, s wire.StreamID) {
 	if c.Tenant != id {
 		a.t.Fatalf("%+v", c.Place)
 	}
+	err := c.Records(func(r *seg.Record) error {
+		if r.Flags&seg.FlagRestored != 0 {
+			return errors.New("a record tells that it was restored")
+		}
+		return nil
+	})
+	if err != nil {
+		a.t.Error(err)
+	}
 	r, report := a.restored(c)
 	if report.Tenant != id || report.Gone != 0 {
 		a.t.Errorf("%+v", report)
@@ -258,6 +268,44 @@ func TestWhatHasLeftTheArchiveIsNotRestored(t *testing.T) {
 	}
 	if report := a.checked(); report.Damaged() {
 		t.Errorf("%+v", report.Findings)
+	}
+}
+
+// What has left the archive before something that is there has expired, and what expires later is counted right.
+func TestTheRestIsRestored(t *testing.T) {
+	a := newRestoring(t)
+	a.fill(60)
+	a.pass(9)
+	a.fill(60)
+	a.checkpoint("first")
+	a.call(1, &wire.SetRetention{Stream: a.orders, Days: wire.Some(uint32(1))})
+	a.checkpoint("second")
+	a.pass(1)
+	a.send("first")
+	a.send("second")
+	ask := a.bring("first")
+	ask.AcceptOlder = true
+	if _, ok := a.call(7, ask).(*wire.RestoreTenantReply); !ok {
+		t.Fatalf("%+v", a.last.Msg.Body)
+	}
+	now := a.arrived().Streams[0].Is
+	info := func(tenant wire.TenantID, s wire.StreamID) wire.StreamDescription {
+		d := a.call(tenant, &wire.StreamInfo{Stream: s}).(*wire.StreamInfoReply).Info
+		d.Stream, d.RetentionDays = 0, wire.Option[uint32]{}
+		return d
+	}
+	want, got := info(1, a.orders), info(7, now)
+	if fmt.Sprint(want) != fmt.Sprint(got) || want.OldestOffset != 60 {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	a.pass(3)
+	for tenant, s := range map[wire.TenantID]wire.StreamID{1: a.orders, 7: now} {
+		a.append(tenant, s, "late")
+		a.call(tenant, &wire.SetRetention{Stream: s, Days: wire.Some(uint32(1))})
+	}
+	a.pass(6)
+	if want, got := info(1, a.orders), info(7, now); got.OldestOffset != 120 || got.OldestOffset != want.OldestOffset || got.Bytes != want.Bytes {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
