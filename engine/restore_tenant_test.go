@@ -273,7 +273,18 @@ func TestWhatHasLeftTheArchiveIsNotRestored(t *testing.T) {
 
 // What has left the archive before something that is there has expired, and what expires later is counted right.
 func TestTheRestIsRestored(t *testing.T) {
-	a := newRestoring(t)
+	for _, block := range []int{0, 1 << 10} {
+		a := newRestoring(t)
+		a.cfg.SealBlock = block
+		if err := a.open(); err != nil {
+			t.Fatal(err)
+		}
+		a.restoresTheRest()
+	}
+}
+
+func (a *archivingRig) restoresTheRest() {
+	t := a.t
 	a.fill(60)
 	a.pass(9)
 	a.fill(60)
