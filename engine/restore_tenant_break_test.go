@@ -152,7 +152,13 @@ func TestAHoleInWhatWasBroughtIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		again.checked()
-		lost += again.tells(t, again.arrived(), want)
+		b7 := again.arrived()
+		lost += again.tells(t, b7, want)
+		for _, s := range b7.Streams {
+			if i := again.call(7, &wire.StreamInfo{Stream: s.Is}).(*wire.StreamInfoReply).Info; i.OldestOffset > 0 {
+				t.Errorf("what is lost of stream %d is said to have expired", s.Was)
+			}
+		}
 	}
 	if lost < 50 {
 		t.Errorf("%d events were lost in all", lost)
