@@ -61,7 +61,14 @@ func (b *Batch) Add(r *world.Result) {
 const GateSize = 200
 
 // unreachable are probes that no run can pass yet, with the reason.
-var unreachable = map[engine.Probe]string{}
+var unreachable = map[engine.Probe]string{
+	engine.ProbeRestoreBegun:   notAsked,
+	engine.ProbeRestoreRefused: notAsked,
+	engine.ProbeRestoreFailed:  notAsked,
+	engine.ProbeRestored:       notAsked,
+}
+
+const notAsked = "no client asks for a checkpoint to be restored into a running server; runs restore onto disks of their own"
 
 // Gate writes what a batch has not shown, and reports whether it has shown enough.
 func (b *Batch) Gate(w io.Writer) bool {
