@@ -25,30 +25,29 @@ var errNoLock = errors.New("the archive does not lock objects: use a bucket with
 // ErrNoArchive says that a place is no archive.
 var ErrNoArchive = errors.New("it is not an archive of checkpoints")
 
-// Begin makes a place an archive. It is refused where it has something else.
+// Begin makes a place an archive. It is refused where it has something else. A marker that was cut short is written again.
 func (b *Box) Begin() error {
 	p, err := b.Get(Marker)
-	switch {
-	case err == nil && string(p) == MarkerText:
-		return nil
-	case err == nil && strings.HasPrefix(MarkerText, string(p)): // it was cut short when it was stored
-		return b.Write(Marker, []byte(MarkerText))
-	case err == nil:
-		return b.Check()
-	case !errors.Is(err, seg.ErrNotExist):
+	cut := err == nil && len(p) < len(MarkerText) && strings.HasPrefix(MarkerText, string(p))
+	if !cut && !errors.Is(err, seg.ErrNotExist) {
+		return marked(p, err)
+	}
+	names, err := b.List("")
+	if err != nil {
 		return err
 	}
-	if names, err := b.List(""); err != nil {
-		return err
-	} else if len(names) > 0 { // their names may be somebody else's affair
-		return fmt.Errorf("%w, and not empty", ErrNoArchive)
+	for _, name := range names {
+		if name != Marker { // their names may be somebody else's affair
+			return fmt.Errorf("%w, and not empty", ErrNoArchive)
+		}
 	}
 	return b.Write(Marker, []byte(MarkerText))
 }
 
 // Check fails with seg.ErrNotExist where nothing says that a place is an archive.
-func (b *Box) Check() error {
-	p, err := b.Get(Marker)
+func (b *Box) Check() error { return marked(b.Get(Marker)) }
+
+func marked(p []byte, err error) error {
 	if err == nil && string(p) != MarkerText {
 		err = fmt.Errorf("%w that this program knows: its %s says %.40q", ErrNoArchive, Marker, p)
 	}
