@@ -207,22 +207,37 @@ func (j sealedJob) Run(fs seg.Files) any {
 }
 
 // seekSealed moves a read to where sealed files say that an event may be whose time is at or after an instant. It
-// returns false where all that they hold from there on is older.
+// returns false where all that they hold from there on is older. What a file holds that cannot be read, nobody knows: a client's read stops
+// there, and is not given later events in the place of those; one that looks for what has expired goes past it.
 func (m *Machine) seekSealed(rd *read) (found bool) {
 	s := rd.stream
-	rest := uint64(0) // bytes of event data from the place on
+	at, rest := rd.next, uint64(0) // rest is bytes of event data from the place on
+	reach := func(to wire.Offset) {
+		for at < to && !found {
+			if lost, ok := s.lostAt(at); ok {
+				at = lost.to
+				continue
+			}
+			if found = rd.then == nil; found {
+				rd.next = at
+			}
+			return
+		}
+	}
 	m.layout.sections(s, rd.next, func(_ *seg.SealedIndex, x *seg.Section) bool {
 		if x.First >= s.unsealed() {
 			return false
 		}
+		reach(x.First)
 		if !found && x.MaxTime >= rd.since {
 			found, rd.next = true, x.First
 		}
-		if found {
+		if at = x.Next; found {
 			rest += uint64(x.Data)
 		}
 		return true
 	})
+	reach(s.unsealed())
 	if found {
 		rd.passed = s.unsealedBefore() - min(rest, s.unsealedBefore())
 	}

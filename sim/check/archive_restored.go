@@ -47,10 +47,10 @@ func (x *Archives) setting(r *seg.Record) {
 type Asker func(wire.TenantID, wire.RequestBody) wire.ResponseBody
 
 // Forgotten reports whether a finding in the directory that a checkpoint was restored into is that the tables are not there, since the
-// statements that have made them were let go of after it was cut: an archive has no other copy of the tables.
+// statements that have made them were let go of or damaged, and the archive says why it has no dump.
 func (x *Archives) Forgotten(cp *archive.Checkpoint, f engine.Finding) bool {
-	sql := x.cuts.tenants[cp.Tenant].stream(Statements(cp.Tenant))
-	return f.Kind == engine.BadTables && sql != nil && sql.oldest(x.cuts.last) > 0
+	there, gone := cp.Dumped()
+	return f.Kind == engine.BadTables && !there && gone != ""
 }
 
 // Restored judges what a restored checkpoint serves: each stream as it was at its position, less what has left the archive.
@@ -71,7 +71,7 @@ func (x *Archives) Restored(cp *archive.Checkpoint, report *engine.Restored, ask
 		}
 	}
 	x.suite.mustPart(Checkpoint, "restore", report.Gone == gone, "checkpoint %s of position %d of tenant %d is restored, %d events are said to be gone, and %d are", c.ID, c.Position, c.Tenant, report.Gone, gone)
-	if sql := t.stream(Statements(c.Tenant)); c.Tenant != tables.tenant || sql != nil && sql.oldest(x.cuts.last) > 0 {
+	if sql := t.stream(Statements(c.Tenant)); c.Tenant != tables.tenant || report.NoTables != "" || sql != nil && sql.oldest(x.cuts.last) > 0 {
 		return // what statements have made that are gone nobody can know
 	}
 	for k := range SQLTables {

@@ -186,7 +186,7 @@ func (x *Checkpoints) Recovered(lsn seg.LSN) {
 	x.all = slices.DeleteFunc(x.all, func(c *Cut) bool {
 		if c.dropped > lsn {
 			x.told(!c.gone, "checkpoint %s of position %d was said to be deleted, and a crash has undone that", c.ID, c.Position)
-			c.dropped = 0
+			c.dropped, c.drop = 0, 0
 		}
 		if c.kept > lsn {
 			x.told(c.note == "", "checkpoint %s of position %d had a note, and a crash has undone that", c.ID, c.Position)

@@ -24,7 +24,6 @@ type Notary struct {
 	links   []*notaryLink
 	once    []wire.CheckpointRef // what was named lately
 	ending  bool
-	checked int // tenants that were looked at in the end
 	stopped bool
 }
 
