@@ -222,8 +222,8 @@ func (m *Machine) trim(s *stream, waiting *read, fx []Effect) []Effect {
 	}
 	upto, _ := m.expiredUpto(s, m.grain())
 	rd := m.reading(s, s.oldest, maxReadSize)
-	m.seek(rd, upto+1)
 	rd.only = true
+	m.seek(rd, upto+1)
 	rd.foundTime = upto
 	t := &trim{upto: upto, read: rd}
 	t.wait(waiting)

@@ -218,7 +218,7 @@ func (m *Machine) seekSealed(rd *read) (found bool) {
 				at = lost.to
 				continue
 			}
-			if found = rd.then == nil; found {
+			if found = !rd.only; found {
 				rd.next = at
 			}
 			return

@@ -129,8 +129,8 @@ func (m *Machine) letGoStatements(s *stream, fx []Effect) []Effect {
 	}
 	upto := s.tenant.forgot.upto
 	rd := m.reading(s, s.oldest, maxReadSize)
-	m.seek(rd, upto+1)
 	rd.only, rd.foundTime = true, upto
+	m.seek(rd, upto+1)
 	if m.trims == nil {
 		m.trims = map[wire.StreamID]*trim{}
 	}
